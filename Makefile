@@ -1,0 +1,48 @@
+# `make demo` and `make test` set up everything they need in .venv; a second call is quick.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help demo test lint types unit format openapi clean
+
+help:
+	@echo "make demo    run the whole path: backend, client, a playbook on real files"
+	@echo "make test    formatting, lint, types, import contracts and every test"
+	@echo "make format  rewrite the sources in the house style"
+	@echo "make openapi write the committed copy of the contract anew"
+	@echo "make clean   remove the environment and caches"
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH; set PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/playcall demo $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+
+types: $(STAMP)
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+unit: $(STAMP)
+	$(BIN)/pytest -n 4 --dist loadgroup --cov --cov-report=term $(ARGS)
+
+test: lint types unit
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: $(STAMP)
+	$(BIN)/python -m playcall.server.openapi > tests/server/openapi.json
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

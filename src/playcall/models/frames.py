@@ -1,0 +1,184 @@
+"""The frames of the realtime contract (docs/realtime.md, «Frames»), and of its long poll.
+
+Client frames are small and written often; server frames are read in one pass, events and their payloads included.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from .base import WireModel
+from .cursor import Cursor
+from .event import AnyEvent
+
+SUBPROTOCOL = "playcall.v1"
+VERSION = 1
+
+
+class WireCursor(WireModel, frozen=True):
+    """A cursor as a frame carries it."""
+
+    epoch: str
+    seq: int
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> WireCursor:
+        return cls(epoch=cursor.epoch, seq=cursor.seq)
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.seq)
+
+
+# --- by the client -----------------------------------------------------------------------------------------------------
+
+
+class Hello(WireModel, frozen=True):
+    op: Literal["hello"] = "hello"
+    v: int = VERSION
+    client: str = ""
+    token: str | None = Field(default=None, repr=False)
+
+
+class Subscribe(WireModel, frozen=True, validate_by_name=True, serialize_by_alias=True):
+    """`from_` is `from` on the wire."""
+
+    op: Literal["subscribe"] = "subscribe"
+    id: int
+    sid: str
+    topic: str
+    types: list[str] | None = None
+    from_: Annotated[WireCursor | Literal["start", "head"], Field(alias="from")]
+    limit: int
+
+
+class Credit(WireModel, frozen=True):
+    """`limit`: events that may be sent in all on this sid since `subscribed`; never falls."""
+
+    op: Literal["credit"] = "credit"
+    sid: str
+    limit: int
+
+
+class Unsubscribe(WireModel, frozen=True):
+    op: Literal["unsubscribe"] = "unsubscribe"
+    id: int
+    sid: str
+
+
+class AuthFrame(WireModel, frozen=True):
+    op: Literal["auth"] = "auth"
+    id: int
+    token: str = Field(repr=False)
+
+
+# --- by both -----------------------------------------------------------------------------------------------------------
+
+
+class Ping(WireModel, frozen=True):
+    """The server's says in `at` how far each subscription has been sent."""
+
+    op: Literal["ping"] = "ping"
+    n: int
+    at: dict[str, int] | None = None
+
+
+class Pong(WireModel, frozen=True):
+    op: Literal["pong"] = "pong"
+    n: int
+
+
+# --- by the server -----------------------------------------------------------------------------------------------------
+
+
+class Welcome(WireModel, frozen=True):
+    op: Literal["welcome"] = "welcome"
+    v: int = VERSION
+    connection_id: str
+    heartbeat_seconds: float
+    max_frame_bytes: int
+    token_expires_in_seconds: float | None = None
+
+
+class Subscribed(WireModel, frozen=True):
+    op: Literal["subscribed"] = "subscribed"
+    id: int
+    sid: str
+    epoch: str
+    seq: int
+    head: int
+
+
+class Events(WireModel, frozen=True):
+    """The matching events in (`prev`, `to`] are exactly these, possibly none."""
+
+    op: Literal["events"] = "events"
+    sid: str
+    prev: int
+    to: int
+    events: list[AnyEvent]
+
+
+class Gap(WireModel, frozen=True):
+    """`reason` is open: `expired`, `epoch` or `ahead` today. Ends the subscription."""
+
+    op: Literal["gap"] = "gap"
+    sid: str
+    reason: str
+    lost_after: WireCursor
+    resume: WireCursor
+
+
+class Ended(WireModel, frozen=True):
+    """`reason` is open: `forbidden`, `deleted` or `finished` today. Ends the subscription."""
+
+    op: Literal["ended"] = "ended"
+    sid: str
+    reason: str
+    retry: bool = False
+
+
+class Unsubscribed(WireModel, frozen=True):
+    op: Literal["unsubscribed"] = "unsubscribed"
+    id: int
+    sid: str
+
+
+class Authenticated(WireModel, frozen=True):
+    op: Literal["authenticated"] = "authenticated"
+    id: int
+    token_expires_in_seconds: float | None = None
+
+
+class ErrorFrame(WireModel, frozen=True):
+    op: Literal["error"] = "error"
+    id: int | None = None
+    sid: str | None = None
+    code: str
+    message: str
+    retry: bool = False
+
+
+class Goodbye(WireModel, frozen=True):
+    op: Literal["goodbye"] = "goodbye"
+    reason: str
+    reconnect_after_ms: int = 0
+    spread_ms: int = 0
+
+
+class UnknownFrame(WireModel, frozen=True):
+    """An `op` this version does not know; ignored, as the contract says."""
+
+    op: str
+
+
+ClientFrame: TypeAlias = Annotated[
+    Hello | Subscribe | Credit | Unsubscribe | AuthFrame | Ping | Pong, Field(discriminator="op")
+]
+KnownServerFrame: TypeAlias = Annotated[
+    Welcome | Subscribed | Events | Gap | Ended | Unsubscribed | Authenticated | ErrorFrame | Goodbye | Ping | Pong,
+    Field(discriminator="op"),
+]
+PollFrame: TypeAlias = Annotated[Events | Gap | Ended, Field(discriminator="op")]
