@@ -1,0 +1,104 @@
+"""Written once, served twice: descriptors that give one coroutine method two typed faces.
+
+A service method is an ordinary `async def`, or async generator, whose `self` is the awaiting face:
+
+    class PlaybookService(Service[FaceT]):
+        @call
+        async def get(self: "PlaybookService[Awaiting]", playbook_id: str) -> Playbook: ...
+
+        @stream
+        async def list(self: "PlaybookService[Awaiting]") -> AsyncIterator[Playbook]: ...
+
+On `PlaybookService[Awaiting]`, `get(id)` is to be awaited and `list()` iterated with `async for`; on
+`PlaybookService[Blocking]` the same method runs on the loop thread, `get(id)` gives the playbook and `list()` is a
+plain iterator. Arguments keep their types on both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial, update_wrapper
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+
+from .loop_thread import BlockingIterator, LoopThread
+
+__all__ = ["Awaiting", "Blocking", "Face", "FaceT", "Service", "call", "stream"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Face:
+    """Which way a client is used; only a type parameter, never made."""
+
+
+class Awaiting(Face):
+    """Methods are awaited."""
+
+
+class Blocking(Face):
+    """Methods give their value; the work is done on the loop thread."""
+
+
+FaceT = TypeVar("FaceT", bound=Face)
+
+
+class Service(Generic[FaceT]):
+    """Something with described methods; `blocking` says which face this object shows."""
+
+    def __init__(self, *, blocking: bool = False) -> None:
+        self._blocking = blocking
+
+    def _awaiting(self) -> Self:
+        """This very service as its coroutines see it: the awaiting face, sharing everything else."""
+        if not self._blocking:
+            return self
+        twin = copy.copy(self)
+        twin._blocking = False
+        return twin
+
+
+class call(Generic[P, T]):
+    """Makes a coroutine method callable on both faces."""
+
+    def __init__(self, fn: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> None:
+        # The receiver's type is the method's own affair: `__get__` passes the right one.
+        self._fn = cast("Callable[..., Coroutine[Any, Any, T]]", fn)
+        update_wrapper(cast("Any", self), fn)
+
+    @overload
+    def __get__(self, obj: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, obj: Service[Awaiting], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __get__(self, obj: Service[Blocking], owner: type) -> Callable[P, T]: ...
+    def __get__(self, obj: Service[Any] | None, owner: type) -> Any:
+        if obj is None:
+            return self
+        if not obj._blocking:  # pyright: ignore[reportPrivateUsage] - the descriptor is half of Service
+            return MethodType(self._fn, obj)
+        return partial(LoopThread.shared().call, self._fn, obj._awaiting())  # pyright: ignore[reportPrivateUsage]
+
+
+class stream(Generic[P, T]):
+    """Makes an async generator method iterable on both faces."""
+
+    def __init__(self, fn: Callable[Concatenate[S, P], AsyncIterator[T]]) -> None:
+        self._fn = cast("Callable[..., AsyncIterator[T]]", fn)
+        update_wrapper(cast("Any", self), fn)
+
+    @overload
+    def __get__(self, obj: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, obj: Service[Awaiting], owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    @overload
+    def __get__(self, obj: Service[Blocking], owner: type) -> Callable[P, BlockingIterator[T]]: ...
+    def __get__(self, obj: Service[Any] | None, owner: type) -> Any:
+        if obj is None:
+            return self
+        if not obj._blocking:  # pyright: ignore[reportPrivateUsage] - the descriptor is half of Service
+            return MethodType(self._fn, obj)
+        return partial(LoopThread.shared().iterate, self._fn, obj._awaiting())  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,402 @@
+"""The event loop behind the blocking face: one background thread a process.
+
+A call costs one hop to the thread and one back. The thread is a daemon, started by the first call, made anew in a forked
+child, and closed at interpreter exit. Ctrl-C in a waiting caller cancels the coroutine that it waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import contextvars
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+
+from .errors import ClientClosedError, PlaycallError
+
+__all__ = ["BlockingIterator", "LoopThread"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CANCEL_WAIT_SECONDS = 2.0
+"""How long an interrupted caller waits for its coroutine to clean up."""
+EXIT_WAIT_SECONDS = 2.0
+"""How long the interpreter's exit waits for the loop to end."""
+READ_AHEAD = 256
+"""Items that a blocking iterator holds ready beyond the one in use."""
+
+
+class LoopThread:
+    """The thread and its loop. Use `LoopThread.shared()`; every blocking client of a process shares it."""
+
+    _shared: ClassVar[LoopThread | None] = None
+    _shared_lock: ClassVar[threading.Lock] = threading.Lock()
+    _parked: ClassVar[list[LoopThread]] = []
+    """Loops of the parent process, in a forked child: kept, so that nothing frees what another thread was using."""
+
+    def __init__(self) -> None:
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._awake = False
+        self._inbox_lock = threading.Lock()
+        self._loop = _new_loop()
+        self._closers: set[Callable[[], Coroutine[Any, Any, None]]] = set()
+        self._stopping = False
+        self._pid = os.getpid()
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._main, args=(started,), name="playcall-loop", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    @classmethod
+    def shared(cls) -> LoopThread:
+        """The process's loop thread, started if there is none."""
+        current = cls._shared
+        if current is not None:
+            return current
+        with cls._shared_lock:
+            if cls._shared is None:
+                cls._shared = LoopThread()
+            return cls._shared
+
+    # --- calling it ---------------------------------------------------------------------------------------------------
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Runs `callback` on the loop soon; several posts share one wake-up.
+
+        Raises:
+            ClientClosedError: the interpreter is exiting, or this process was forked from the one that runs the loop.
+        """
+        if os.getpid() != self._pid:
+            raise ClientClosedError("this was begun before the process forked: begin it anew in the child")
+        with self._inbox_lock:
+            if self._stopping:
+                raise ClientClosedError("the interpreter is exiting: no call can be made any more")
+            self._inbox.append(callback)
+            if self._awake:
+                return
+            self._awake = True
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def call(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `fn(*args, **kwargs)` on the loop thread and returns its result, or raises its exception.
+
+        The caller's context variables are seen by the coroutine. An exception in the waiting caller (Ctrl-C) cancels the
+        coroutine, waits for its cleaning up, and goes on.
+
+        Raises:
+            PlaycallError: called on the loop thread itself, where waiting would never end.
+        """
+        self.refuse_own_thread()
+        waiting = _Waiting(self, fn(*args, **kwargs))
+        try:
+            self.post(waiting.start)
+        except BaseException:
+            waiting.coroutine.close()
+            raise
+        try:
+            waiting.done.acquire()
+        except BaseException:
+            # The loop may be busy; the coroutine is cancelled when it gets there, whether we still wait or not.
+            self.post(waiting.cancel)
+            waiting.done.acquire(timeout=CANCEL_WAIT_SECONDS)
+            raise
+        return waiting.take()
+
+    def iterate(self, make: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> BlockingIterator[T]:
+        """A blocking iterator over `make(*args, **kwargs)`, which starts at the first `next()`."""
+        return BlockingIterator(self, make(*args, **kwargs))
+
+    def refuse_own_thread(self) -> None:
+        """Raises PlaycallError on the loop thread, where waiting for the loop would never end."""
+        if self.is_current_thread:
+            raise PlaycallError(
+                "a blocking call was made on playcall's own loop thread, where it would wait for itself for ever; "
+                "in an async callback or provider use AsyncPlaycall and await"
+            )
+
+    # --- closing with it ----------------------------------------------------------------------------------------------
+
+    def add_closer(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Has `closer()` awaited before the loop ends at interpreter exit; returns how to take that back."""
+        self._closers.add(closer)
+        return lambda: self._closers.discard(closer)
+
+    def _stop(self) -> None:
+        """Closes what is open, ends the loop and joins the thread, within `EXIT_WAIT_SECONDS`."""
+        with self._inbox_lock:
+            if self._stopping:
+                return
+            self._stopping = True
+        closers = list(self._closers)
+
+        async def close_all() -> None:
+            async with asyncio.timeout(EXIT_WAIT_SECONDS * 0.75):
+                await asyncio.gather(*(closer() for closer in closers), return_exceptions=True)
+
+        def begin() -> None:
+            self._drain()
+            closing = self._loop.create_task(close_all())
+            closing.add_done_callback(self._end_loop)
+
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            self._loop.call_soon_threadsafe(begin)
+        self._thread.join(EXIT_WAIT_SECONDS)
+
+    def _end_loop(self, closing: asyncio.Task[None]) -> None:
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # a late closer must not keep the process
+            closing.result()
+        self._loop.stop()
+
+    # --- the process's own events: fork and exit ----------------------------------------------------------------------
+
+    @classmethod
+    def before_fork(cls) -> None:
+        cls._shared_lock.acquire()
+
+    @classmethod
+    def after_fork_in_parent(cls) -> None:
+        cls._shared_lock.release()
+
+    @classmethod
+    def after_fork_in_child(cls) -> None:
+        """The thread did not come along: park what it used, and let the next call start a new one."""
+        cls._shared_lock = threading.Lock()
+        if cls._shared is not None:
+            cls._parked.append(cls._shared)
+            cls._shared = None
+
+    @classmethod
+    def at_exit(cls) -> None:
+        if cls._shared is not None:
+            cls._shared._stop()
+
+    # --- on the thread ------------------------------------------------------------------------------------------------
+
+    def _main(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(started.set)
+        while True:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue  # raised in a callback: that callback is over, the loop goes on for the others
+            if self._stopping:
+                break
+        self._finish()
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on the loop thread, where blocking would be for ever."""
+        return threading.get_ident() == self._thread.ident
+
+    def _finish(self) -> None:
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(Exception):  # the interpreter is exiting: nobody is left to tell
+            if tasks:
+                self._loop.run_until_complete(asyncio.wait(tasks, timeout=0.25))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    def _drain(self) -> None:
+        with self._inbox_lock:
+            batch, self._inbox = self._inbox, deque()
+            self._awake = False
+        for callback in batch:
+            callback()
+
+
+class _Waiting(Generic[T]):
+    """One call: a coroutine, the caller's context, and the lock that the caller waits on."""
+
+    __slots__ = ("_context", "_error", "_owner", "_result", "_task", "coroutine", "done")
+
+    def __init__(self, owner: LoopThread, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._owner = owner
+        self.coroutine = coroutine
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[T] | None = None
+        self._result: tuple[T] | None = None
+        self._error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self.coroutine, context=self._context)
+        self._task.add_done_callback(self._finish)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._error = ClientClosedError("the client was closed while this call was under way")
+        elif (error := task.exception()) is not None:
+            self._error = error
+        else:
+            self._result = (task.result(),)
+        self._task = None
+        self.done.release()
+
+    def take(self) -> T:
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # no cycle: the traceback holds this frame
+        assert self._result is not None  # noqa: S101 - one of the two was set before the lock was released
+        return self._result[0]
+
+
+class _Pump(Generic[T]):
+    """Drives one async iterator from one task, into a bounded buffer; never refers to the `BlockingIterator`."""
+
+    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
+        self.owner = owner
+        self.source = source
+        self.context = contextvars.copy_context()
+        self.items: deque[T] = deque()
+        self.error: BaseException | None = None
+        self.over = False
+        self.waiters: list[threading.Lock] = []
+        self.changed = threading.Lock()
+        self.room: asyncio.Event | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ended = threading.Event()
+
+    def start(self) -> None:
+        self.room = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._run(), context=self.context)
+
+    async def _run(self) -> None:
+        assert self.room is not None  # noqa: S101 - set by start()
+        try:
+            async for item in self.source:
+                with self.changed:
+                    self.items.append(item)
+                    full = len(self.items) >= READ_AHEAD
+                    if full:
+                        self.room.clear()
+                    self._wake()
+                if full:
+                    await self.room.wait()
+        except asyncio.CancelledError:
+            pass  # by close(), or at the loop's end: the iteration is over
+        except BaseException as error:  # it belongs to the iterating thread, whatever it is
+            self.error = error
+        finally:
+            aclose = getattr(self.source, "aclose", None)
+            if aclose is not None:
+                with contextlib.suppress(Exception):  # the iteration's own outcome has been kept already
+                    await aclose()
+            with self.changed:
+                self.over = True
+                self._wake()
+            self.ended.set()
+
+    def _wake(self) -> None:
+        for waiter in self.waiters:
+            waiter.release()
+        self.waiters.clear()
+
+    def make_room(self) -> None:
+        if self.room is not None:
+            self.room.set()
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        else:
+            self.ended.set()
+
+
+class BlockingIterator(Generic[T]):
+    """Iterates on the calling thread over what the loop thread produces; reads up to `READ_AHEAD` items ahead.
+
+    Leaving the loop early is fine: `close()`, the end of a `with` block or garbage collection ends the source.
+    """
+
+    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
+        self._pump = _Pump(owner, source)
+        self._started = False
+        self._closed = False
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __next__(self) -> T:
+        pump = self._pump
+        while True:
+            with pump.changed:
+                if pump.items:
+                    item = pump.items.popleft()
+                    if len(pump.items) == READ_AHEAD // 2:
+                        pump.owner.post(pump.make_room)
+                    return item
+                if pump.over or self._closed:
+                    error, pump.error = pump.error, None
+                    if error is None:
+                        raise StopIteration
+                    break
+                waiter = threading.Lock()
+                waiter.acquire()
+                pump.waiters.append(waiter)
+            if not self._started:
+                pump.owner.refuse_own_thread()
+                self._started = True
+                pump.owner.post(pump.start)
+            waiter.acquire()
+        try:
+            raise error
+        finally:
+            del error  # no cycle: the traceback holds this frame
+
+    def close(self) -> None:
+        """Ends the source, waiting a moment for its cleaning up. Safe to call twice, and from any thread."""
+        if self._closed:
+            return
+        self._closed = True
+        pump = self._pump
+        if not self._started or pump.over:
+            return
+        with contextlib.suppress(ClientClosedError):  # the interpreter is exiting, and ends it by itself
+            pump.owner.post(pump.cancel)
+            if not pump.owner.is_current_thread:
+                pump.ended.wait(CANCEL_WAIT_SECONDS)
+
+    def __del__(self) -> None:
+        if self._started and not self._closed and not self._pump.over:
+            with contextlib.suppress(Exception):  # a finaliser has nobody to tell
+                self._pump.owner.post(self._pump.cancel)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop loop where the extra `fast` is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # pragma: no cover - the test environment has the extra
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+os.register_at_fork(
+    before=LoopThread.before_fork,
+    after_in_parent=LoopThread.after_fork_in_parent,
+    after_in_child=LoopThread.after_fork_in_child,
+)
+atexit.register(LoopThread.at_exit)
