@@ -1,0 +1,1 @@
+"""How one request is made: pool, transport, auth, limits, retry, redaction. Nothing here knows a resource."""

@@ -1,0 +1,136 @@
+"""One aiohttp session for each event loop, made when first asked for and closed with its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from ..errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.tracing import Trace
+
+__all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "send_mark"]
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+KEEPALIVE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class SendMark:
+    """Whether a request may have been sent: set the moment it is given a connection."""
+
+    connected: bool = False
+
+
+send_mark: ContextVar[SendMark | None] = ContextVar("playcall_send_mark", default=None)
+"""The mark of the request being made in this task."""
+
+
+class BrokenConnectionError(aiohttp.ClientError):
+    """A lost connection, in a class that aiohttp does not repeat by itself: our own retry must see every attempt."""
+
+
+class _MarkingConnector(aiohttp.TCPConnector):
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        mark = send_mark.get()
+        if mark is not None:
+            mark.connected = True
+        return connection
+
+
+async def _never_repeat(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError):
+        raise  # aiohttp does not repeat the first; nothing of the second was sent
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise BrokenConnectionError(*error.args) from error
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What belongs to one loop. `guard` keeps a generator suspended whose end, with the loop's, closes the session."""
+
+    loop: weakref.ref[asyncio.AbstractEventLoop]
+    session: aiohttp.ClientSession
+    guard: AsyncGenerator[None, None]
+
+
+@dataclass(slots=True)
+class SessionPool:
+    """Sessions by loop, so that one client serves several loops, one after another or at once.
+
+    `ssl_context` is used for `https` and `wss`; None means the system's trust. A session has no cookies, no proxies from
+    the environment and no total timeout: the deadline is ours.
+    """
+
+    ssl_context: ssl.SSLContext | None = None
+    _slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = False
+
+    async def session(self) -> aiohttp.ClientSession:
+        """The running loop's session.
+
+        Raises:
+            ClientClosedError: after `close()`.
+        """
+        loop = asyncio.get_running_loop()
+        slot = self._slots.get(id(loop))
+        if slot is not None and slot.loop() is loop and not slot.session.closed:
+            return slot.session
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        session = self._new_session()
+        guard = _close_with_loop(session)
+        slot = _Slot(weakref.ref(loop), session, guard)
+        with self._lock:
+            self._slots[id(loop)] = slot
+        await anext(guard)
+        return session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = _MarkingConnector(
+            limit=0,  # our own fair limiter stands in front
+            ssl=self.ssl_context if self.ssl_context is not None else True,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+            middlewares=(_never_repeat,),
+            auto_decompress=True,
+            trust_env=False,
+        )
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def close(self) -> None:
+        """Closes the running loop's session; those of loops that have ended are closed already."""
+        self._closed = True
+        slot = self._slots.pop(id(asyncio.get_running_loop()), None)
+        if slot is not None:
+            await slot.guard.aclose()
+
+
+async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()
