@@ -1,0 +1,54 @@
+"""An event on its way into the log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel
+
+from playcall.models import JsonObject
+from playcall.server.clock import utc_now
+from playcall.server.ids import new_id
+
+__all__ = ["MAX_DATA_BYTES", "Ending", "NewEvent", "TopicEntry"]
+
+MAX_DATA_BYTES = 65_536
+"""Of `data` as JSON in UTF-8: one event always fits a frame. Larger values become artifacts, referred to."""
+
+Ending: TypeAlias = Literal["finished", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEntry:
+    """A topic that the event belongs to; with `ends` it is that topic's terminal event, and the reason why."""
+
+    name: str
+    ends: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """What happened, to whom it belongs, and in which of the owner's topics it stands; one `id` in all of them.
+
+    `data` is a payload model of `playcall.models.event`, or its JSON object.
+    """
+
+    owner_id: str
+    type: str
+    data: BaseModel | JsonObject
+    topics: tuple[TopicEntry, ...]
+    id: str = field(default_factory=lambda: new_id("evt"))
+    time: datetime = field(default_factory=utc_now)
+
+    def data_json(self) -> str:
+        """`data` as the log keeps it.
+
+        Raises:
+            ValueError: It holds something that JSON cannot say, such as NaN.
+        """
+        if isinstance(self.data, BaseModel):
+            return self.data.model_dump_json()
+        return json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

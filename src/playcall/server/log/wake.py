@@ -1,0 +1,87 @@
+"""Waking those who wait for a topic. A wake-up carries no data: whoever is woken reads the log."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+__all__ = ["TopicKey", "Waiter", "Wakes"]
+
+TopicKey: TypeAlias = tuple[str, str]
+"""Owner and topic."""
+
+
+class Waiter:
+    """One reader's flag. Clear it, read the log, then wait: a commit between the two leaves it set.
+
+    `seen` is the last seq that the reader knows of; the poll wakes it when the head is beyond that.
+    """
+
+    def __init__(self) -> None:
+        self._flag = asyncio.Event()
+        self.seen = 0
+
+    def clear(self) -> None:
+        self._flag.clear()
+
+    def set(self) -> None:
+        self._flag.set()
+
+    async def wait(self) -> None:
+        await self._flag.wait()
+
+
+class Wakes:
+    """All waiters of this process. `wake` may be called from any thread; the rest belongs to the server's loop."""
+
+    def __init__(self) -> None:
+        self._waiters: defaultdict[TopicKey, set[Waiter]] = defaultdict(set)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread_id: int | None = None
+
+    @contextmanager
+    def waiting(self, owner_id: str, topic: str) -> Generator[Waiter]:
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        key = (owner_id, topic)
+        waiter = Waiter()
+        self._waiters[key].add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._waiters[key].discard(waiter)
+            if not self._waiters[key]:
+                del self._waiters[key]
+
+    def wake(self, owner_id: str, topic: str) -> None:
+        """Set the flag of everyone who waits for this topic."""
+        if self._loop is None:
+            return  # nobody has ever waited
+        if threading.get_ident() == self._thread_id:
+            self._wake((owner_id, topic))
+        else:
+            self._loop.call_soon_threadsafe(self._wake, (owner_id, topic))
+
+    def wake_all(self) -> None:
+        """For the end of the server: everybody looks up."""
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.set()
+
+    def watched(self) -> list[TopicKey]:
+        """The topics that somebody waits for."""
+        return list(self._waiters)
+
+    def wake_behind(self, owner_id: str, topic: str, head: int) -> None:
+        """Wake those who have not seen the topic's head."""
+        for waiter in self._waiters.get((owner_id, topic), ()):
+            if waiter.seen < head:
+                waiter.set()
+
+    def _wake(self, key: TopicKey) -> None:
+        for waiter in self._waiters.get(key, ()):
+            waiter.set()

@@ -1,0 +1,53 @@
+"""What a server is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["DATABASE_FILE", "Settings"]
+
+DATABASE_FILE = "playcall.sqlite3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Fixed for the life of a server.
+
+    Attributes:
+        data_dir: Holds everything the server keeps: the database, the workspaces of runs, artifacts.
+        port: 0 takes a free one.
+        read_roots: Folders that file tools may read besides a run's own workspace.
+        heartbeat_seconds: The server sends a ping on a socket where it has sent nothing for this long.
+        hello_seconds: How long a socket that came without credentials may take to say hello.
+        max_request_seconds: Cap on what `X-Request-Timeout-Ms` may ask for, and the limit without it.
+        access_token_seconds, refresh_token_seconds: How long tokens live.
+        admin_password: Gives the first user, `admin`, a password as well as an API key; None: API key only.
+        goodbye_spread_ms: Clients that are told goodbye come back spread over this time.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    read_roots: tuple[Path, ...] = ()
+    heartbeat_seconds: float = 15.0
+    hello_seconds: float = 5.0
+    max_request_seconds: float = 60.0
+    max_body_bytes: int = 1_048_576
+    max_frame_bytes: int = 1_048_576
+    max_subscriptions: int = 1_000
+    max_wait_seconds: float = 60.0
+    access_token_seconds: int = 900
+    refresh_token_seconds: int = 30 * 86_400
+    admin_password: str | None = field(default=None, repr=False)
+    goodbye_spread_ms: int = 8_000
+    drain_seconds: float = 10.0
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / DATABASE_FILE
+
+    @property
+    def workspaces_dir(self) -> Path:
+        """One folder for each run, made by the engine when the run starts."""
+        return self.data_dir / "workspaces"

@@ -1,0 +1,1 @@
+"""Where everything is kept: one database, its tables, its transactions, its migrations."""

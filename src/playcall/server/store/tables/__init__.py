@@ -1,0 +1,31 @@
+"""The tables, a file a noun."""
+
+from .accounts import ApiKeyRow, RefreshTokenRow, UserRow
+from .agents import AgentRow
+from .base import Base, Json, OwnedRow, ResourceRow, UtcDateTime
+from .idempotency import IdempotencyRow
+from .log import EventRow, TopicRow
+from .meta import EPOCH, SIGNING_KEY, MetaRow
+from .playbooks import PlaybookLabelRow, PlaybookRow
+from .tools import ToolRow
+
+__all__ = [
+    "EPOCH",
+    "SIGNING_KEY",
+    "AgentRow",
+    "ApiKeyRow",
+    "Base",
+    "EventRow",
+    "IdempotencyRow",
+    "Json",
+    "MetaRow",
+    "OwnedRow",
+    "PlaybookLabelRow",
+    "PlaybookRow",
+    "RefreshTokenRow",
+    "ResourceRow",
+    "ToolRow",
+    "TopicRow",
+    "UserRow",
+    "UtcDateTime",
+]
