@@ -95,12 +95,21 @@ class SessionPool:
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
         session = self._new_session()
-        guard = _close_with_loop(session)
-        slot = _Slot(weakref.ref(loop), session, guard)
+        guard = self._close_with_loop(id(loop), session)
+        # No await that could let another task of this loop make a second session: the first step only reaches `yield`.
         with self._lock:
-            self._slots[id(loop)] = slot
+            self._slots[id(loop)] = _Slot(weakref.ref(loop), session, guard)
         await anext(guard)
         return session
+
+    async def _close_with_loop(self, key: int, session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                if (slot := self._slots.get(key)) is not None and slot.session is session:
+                    del self._slots[key]
+            await session.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
         connector = _MarkingConnector(
@@ -124,13 +133,6 @@ class SessionPool:
     async def close(self) -> None:
         """Closes the running loop's session; those of loops that have ended are closed already."""
         self._closed = True
-        slot = self._slots.pop(id(asyncio.get_running_loop()), None)
+        slot = self._slots.get(id(asyncio.get_running_loop()))
         if slot is not None:
             await slot.guard.aclose()
-
-
-async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        await session.close()

@@ -1,0 +1,189 @@
+"""Whether a failed attempt is made again, and when: a pure decision, tested as data."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Decision", "Failure", "FailureKind", "RetryBudget", "RetryPolicy", "decide", "retry_after_seconds"]
+
+RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110 section 9.2.2. PUT and DELETE of ours carry a key as well."""
+IN_PROGRESS_CODE = "idempotency_in_progress"
+
+
+class FailureKind(Enum):
+    NOT_SENT = "not sent"
+    LOST = "connection lost"
+    TIMEOUT = "timed out"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed. `status` and `code` are of an answer; `retry_after_seconds` is what it asked for."""
+
+    kind: FailureKind
+    status: int | None = None
+    code: str | None = None
+    retry_after_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return self.kind.value if self.status is None else f"{self.status}{f' {self.code}' if self.code else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed attempt is made again.
+
+    Backoff is full jitter: a random time up to `initial_seconds` doubled with each attempt, capped at `max_seconds`. A
+    Retry-After wins over it. `attempts` counts the first one, so 1 means never again. `budget` is how many retries a
+    client may have in hand against storms; each call that succeeds earns a tenth of one back, None lifts the limit.
+    `predicate`, if given, has the last word over what may safely be retried, and can only forbid.
+    """
+
+    attempts: int = 4
+    statuses: frozenset[int] = RETRY_STATUSES
+    initial_seconds: float = 0.25
+    max_seconds: float = 8.0
+    budget: int | None = 20
+    predicate: Callable[[Failure, int], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ConfigurationError(
+                f"RetryPolicy.attempts counts the first one too, so at least 1; got {self.attempts}"
+            )
+        for name in ("initial_seconds", "max_seconds"):
+            value: float = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ConfigurationError(f"RetryPolicy.{name} must be 0 or more seconds, got {value!r}")
+        if self.budget is not None and self.budget < 0:
+            raise ConfigurationError(f"RetryPolicy.budget must be 0 or more, or None; got {self.budget}")
+        object.__setattr__(self, "statuses", frozenset(self.statuses))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`delay_seconds` is the pause before the next attempt, None to give up; `reason` is for people."""
+
+    delay_seconds: float | None
+    reason: str
+
+
+def decide(
+    failure: Failure,
+    *,
+    attempt: int,
+    policy: RetryPolicy,
+    repeatable: bool,
+    left_seconds: float,
+    budget_left: bool,
+    random: Callable[[], float],
+) -> Decision:
+    """Whether attempt number `attempt` (from 1) is followed by another.
+
+    Args:
+        repeatable: The request may reach the backend twice without harm: its method is idempotent, or it carries an
+            idempotency key that the far end honours.
+        left_seconds: What is left of the call's deadline.
+        budget_left: The retry budget has a token.
+        random: Uniform in [0, 1), for the jitter.
+    """
+    if failure.kind is FailureKind.STATUS:
+        assert failure.status is not None  # noqa: S101 - a status failure has one
+        if failure.status not in policy.statuses and failure.code != IN_PROGRESS_CODE:
+            return Decision(None, f"give up: {failure} is an answer, not an accident")
+    if failure.kind is not FailureKind.NOT_SENT and not repeatable:
+        return Decision(None, "give up: it may have happened, and nothing makes a repeat safe")
+    if attempt >= policy.attempts and failure.code != IN_PROGRESS_CODE:
+        return Decision(None, f"give up: {attempt} of {policy.attempts} attempts used")
+    if policy.predicate is not None and not policy.predicate(failure, attempt):
+        return Decision(None, "give up: the policy's predicate says so")
+    if not budget_left:
+        return Decision(None, "give up: the client's retry budget is used up")
+    if failure.retry_after_seconds is not None:
+        delay = failure.retry_after_seconds
+        because = f"{failure}, as its Retry-After says"
+    else:
+        delay = random() * min(policy.max_seconds, policy.initial_seconds * 2.0 ** min(attempt - 1, 60))
+        because = str(failure)
+    if delay >= left_seconds:
+        return Decision(None, f"give up: a pause of {delay:.3g} s ({because}) is past the deadline")
+    return Decision(delay, f"retry in {delay:.3f} s ({because})")
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """A token bucket over all calls of a client, so that an outage is not multiplied by the retries against it."""
+
+    capacity: int | None
+    _tokens: float = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._tokens = float(self.capacity or 0)
+
+    @property
+    def tokens(self) -> float:
+        """Retries in hand; infinite without a capacity."""
+        return math.inf if self.capacity is None else self._tokens
+
+    def take(self) -> bool:
+        """Spends a token on a retry; False if there is none."""
+        if self.capacity is None:
+            return True
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def earn(self) -> None:
+        """A call succeeded."""
+        if self.capacity is not None and self._tokens < self.capacity:
+            with self._lock:
+                self._tokens = min(float(self.capacity), self._tokens + 0.1)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """What the answer asks for: `Retry-After-Ms`, or `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
+
+    A date in the past means at once; what cannot be read counts as not there.
+    """
+    milliseconds = headers.get("Retry-After-Ms")
+    if milliseconds is not None and (parsed := _number(milliseconds)) is not None:
+        return parsed / 1000
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)  # RFC 9110 section 5.6.7: always GMT
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text.strip())
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
