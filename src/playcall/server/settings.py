@@ -18,6 +18,7 @@ class Settings:
         data_dir: Holds everything the server keeps: the database, the workspaces of runs, artifacts.
         port: 0 takes a free one.
         read_roots: Folders that file tools may read besides a run's own workspace.
+        allow_private_addresses: HTTP tools may call addresses that are not public, this machine's own among them.
         heartbeat_seconds: The server sends a ping on a socket where it has sent nothing for this long.
         hello_seconds: How long a socket that came without credentials may take to say hello.
         max_request_seconds: Cap on what `X-Request-Timeout-Ms` may ask for, and the limit without it.
@@ -42,6 +43,7 @@ class Settings:
     admin_password: str | None = field(default=None, repr=False)
     goodbye_spread_ms: int = 8_000
     drain_seconds: float = 10.0
+    allow_private_addresses: bool = False
 
     @property
     def database_path(self) -> Path:

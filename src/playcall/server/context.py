@@ -1,0 +1,56 @@
+"""What is known of a request before anybody looks at it: its id, and how long it may take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from .problems import ApiError
+
+__all__ = ["Deadline", "RequestContext", "context_of"]
+
+_SCOPE_KEY = "playcall.request"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the caller stops waiting (`X-Request-Timeout-Ms`, capped by the server), on the monotonic clock.
+
+    Checked before work and before a commit; a statement that runs is never broken off.
+    """
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def remaining_seconds(self) -> float:
+        """Never below 0."""
+        return max(0.0, self.at - time.monotonic())
+
+    def check(self) -> None:
+        """
+        Raises:
+            ApiError: 504 `deadline_exceeded`: the time is over, and nothing has been changed.
+        """
+        if time.monotonic() >= self.at:
+            raise ApiError(504, "deadline_exceeded", "the time for this request was over before it was done")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    request_id: str
+    deadline: Deadline
+
+    def attach(self, scope: Scope) -> None:
+        scope[_SCOPE_KEY] = self
+
+
+def context_of(connection: HTTPConnection) -> RequestContext:
+    """The context that the outermost middleware attached."""
+    return cast("RequestContext", connection.scope[_SCOPE_KEY])

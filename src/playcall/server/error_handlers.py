@@ -1,0 +1,116 @@
+"""From exceptions to problems: one place for each kind of error that leaves a route."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from playcall.models import FieldProblem
+
+from .command import Replayed
+from .context import context_of
+from .locations import clean_loc
+from .problems import ApiError, problem_response
+
+__all__ = ["install", "problem_of"]
+
+logger = logging.getLogger("playcall.server")
+
+_CODES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    426: "upgrade_required",
+}
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(Replayed, _on_replay)
+
+
+def problem_of(error: Exception, request_id: str) -> Response:
+    """The answer for whatever escaped: what the database cannot do now is 503, everything else our own fault.
+
+    The cause goes to the log under the request id, never to the caller.
+    """
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        logger.error("database_unavailable", exc_info=error, extra={"request_id": request_id})
+        return problem_response(
+            503,
+            "database_unavailable",
+            "the database cannot be used now; try again",
+            request_id=request_id,
+            headers={"Retry-After": "1"},
+        )
+    logger.error("internal_error", exc_info=error, extra={"request_id": request_id})
+    return problem_response(
+        500, "internal_error", "the server failed; its log tells why, by the request id", request_id=request_id
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return problem_response(
+            error.status_code,
+            error.code,
+            error.detail,
+            request_id=context_of(request).request_id,
+            headers=error.headers,
+            errors=error.errors,
+            members=error.members,
+        )
+    plain = cast("HTTPException", error)
+    return problem_response(
+        plain.status_code,
+        _CODES.get(plain.status_code, "http_error"),
+        _detail_of(plain, request),
+        request_id=context_of(request).request_id,
+        headers=plain.headers,
+    )
+
+
+def _detail_of(error: HTTPException, request: Request) -> str:
+    if error.status_code == 404:
+        return f"there is nothing at {request.url.path}"
+    if error.status_code == 405:
+        return f"{request.url.path} does not take {request.method}"
+    return error.detail
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    invalid = cast("RequestValidationError", error)
+    problems = [_field_problem(item, cast("object", invalid.body)) for item in invalid.errors()]
+    return problem_response(
+        422,
+        "invalid_request",
+        f"{len(problems)} of the fields sent cannot be taken" if len(problems) > 1 else problems[0].msg,
+        request_id=context_of(request).request_id,
+        errors=problems,
+    )
+
+
+def _field_problem(item: Mapping[str, object], body: object) -> FieldProblem:
+    loc = tuple(cast("Sequence[str | int]", item["loc"]))
+    kind = str(item["type"])
+    if loc[:1] == ("body",):
+        loc = ("body", *clean_loc(loc[1:], body, missing=kind == "missing"))
+    return FieldProblem(loc=list(loc), msg=str(item["msg"]), type=kind)
+
+
+async def _on_replay(request: Request, error: Exception) -> Response:
+    return cast("Replayed", error).response

@@ -1,0 +1,52 @@
+"""Where in what the caller sent an error lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from pydantic import ValidationError
+
+from playcall.models import FieldProblem
+
+__all__ = ["clean_loc", "field_problems"]
+
+
+def clean_loc(loc: Sequence[str | int], value: object, *, missing: bool) -> tuple[str | int, ...]:
+    """The path through the caller's own value, without the names of union members that pydantic puts in between.
+
+    Args:
+        missing: The last element names a field that is not there, and stays.
+    """
+    cleaned: list[str | int] = []
+    for position, element in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(value, dict) and element in value:
+            cleaned.append(element)
+            value = cast("dict[str | int, object]", value)[element]
+        elif isinstance(value, list) and isinstance(element, int) and 0 <= element < len(cast("list[object]", value)):
+            cleaned.append(element)
+            value = cast("list[object]", value)[element]
+        elif last and missing:
+            cleaned.append(element)
+    return tuple(cleaned)
+
+
+def field_problems(error: ValidationError, value: object) -> list[FieldProblem]:
+    """What a model found wrong with a body, `loc` from the body's root; a path is reported once for each message."""
+    return _unique(
+        FieldProblem(
+            loc=list(clean_loc(item["loc"], value, missing=item["type"] == "missing")),
+            msg=item["msg"],
+            type=item["type"],
+        )
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def _unique(problems: Iterable[FieldProblem]) -> list[FieldProblem]:
+    """In order. Unions report the same thing for several members."""
+    seen: dict[tuple[tuple[str | int, ...], str], FieldProblem] = {}
+    for problem in problems:
+        seen.setdefault((tuple(problem.loc), problem.msg), problem)
+    return list(seen.values())

@@ -1,0 +1,106 @@
+"""The outermost layer: every answer has a request id, every error is a problem, every refused socket a true status."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .context import Deadline, RequestContext
+from .error_handlers import problem_of
+from .problems import problem_response
+
+__all__ = ["Envelope", "deny_socket"]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TIMEOUT = re.compile(r"[0-9]{1,9}")
+
+
+class Envelope:
+    """Pure ASGI: it sees every byte and buffers none.
+
+    A caller's `X-Request-ID` is kept if it is a word of up to 128 plain characters, else it gets one of ours.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_request_seconds: float) -> None:
+        self._app = app
+        self._max_request_seconds = max_request_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        started = False
+
+        async def send_named(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        seconds = self._max_request_seconds
+        timeout = headers.get("x-request-timeout-ms")
+        if timeout is not None:
+            if not _TIMEOUT.fullmatch(timeout):
+                refusal = problem_response(
+                    400,
+                    "invalid_header",
+                    "X-Request-Timeout-Ms is a whole number of milliseconds",
+                    request_id=request_id,
+                )
+                await refusal(scope, receive, send_named)
+                return
+            seconds = min(seconds, int(timeout) / 1_000)
+        RequestContext(request_id, Deadline.after(seconds)).attach(scope)
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception as error:
+            if started:
+                raise  # too late for another answer: the server library cuts the connection, and logs why
+            await problem_of(error, request_id)(scope, receive, send_named)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = _request_id(Headers(scope=scope))
+        RequestContext(request_id, Deadline.after(self._max_request_seconds)).attach(scope)
+        opened = False
+
+        async def send_true(message: Message) -> None:
+            nonlocal opened
+            if message["type"] == "websocket.accept":
+                opened = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif message["type"] == "websocket.close" and not opened:
+                # The router closes sockets on paths it does not know; the server library would make that 403.
+                nothing_here = problem_response(
+                    404, "not_found", f"there is nothing at {scope['path']}", request_id=request_id
+                )
+                await deny_socket(nothing_here, scope, receive, send, request_id=request_id)
+                return
+            await send(message)
+
+        await self._app(scope, receive, send_true)
+
+
+async def deny_socket(response: Response, scope: Scope, receive: Receive, send: Send, *, request_id: str) -> None:
+    """Answer an upgrade with an HTTP response, by ASGI's `websocket.http.response`; without it, by closing."""
+    response.headers["x-request-id"] = request_id
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await response(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
