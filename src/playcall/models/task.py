@@ -46,12 +46,14 @@ class TaskPatch(RequestModel, frozen=True):
 class Task(Resource, frozen=True):
     """A stored task. `run_id` and `step_id` are None for a task that a user made.
 
+    `agent_id` and `agent` are None where a tool was called directly, without an agent.
+
     `ended_at` is there once the task has ended, whatever its status is called.
     """
 
     id: TaskId
-    agent_id: AgentId
-    agent: str
+    agent_id: AgentId | None = None
+    agent: str | None = None
     operation: str
     parameters: JsonObject = {}
     description: str = ""

@@ -1,0 +1,25 @@
+"""Tools: what an agent can do. Built-in ones, those of installed packages, and HTTP endpoints of one's own.
+
+A package offers a tool by an entry point of the group `playcall.tools` that names what `tool` made.
+"""
+
+from .context import ToolContext, ToolLimits, WrittenFile
+from .definition import AnyTool, Parameters, ToolDefinition, tool
+from .failure import ToolFailure, ToolStopped
+from .registry import builtin_tools, installed_names, installed_parameters, installed_tool
+
+__all__ = [
+    "AnyTool",
+    "Parameters",
+    "ToolContext",
+    "ToolDefinition",
+    "ToolFailure",
+    "ToolLimits",
+    "ToolStopped",
+    "WrittenFile",
+    "builtin_tools",
+    "installed_names",
+    "installed_parameters",
+    "installed_tool",
+    "tool",
+]

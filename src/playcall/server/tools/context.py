@@ -1,0 +1,203 @@
+"""What a tool is given beside its parameters: where it may read and write, and how it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import mimetypes
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import ParamSpec, TypeVar
+
+from ...models import LogLevel
+from .failure import ToolFailure, ToolStopped
+
+__all__ = ["ToolContext", "ToolLimits", "WrittenFile"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Progress = Callable[[float, float | None, str], None]
+Log = Callable[[LogLevel, str], None]
+
+
+def _no_progress(done: float, total: float | None, message: str) -> None:
+    """Where nobody listens."""
+
+
+def _no_log(level: LogLevel, message: str) -> None:
+    """Where nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLimits:
+    """What one call may use. Bytes are of UTF-8 or of the file; an output larger than its limit fails the call."""
+
+    max_output_bytes: int = 4 * 1024 * 1024
+    max_file_bytes: int = 16 * 1024 * 1024
+    max_http_bytes: int = 4 * 1024 * 1024
+    allow_private_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that a tool wrote; `name` is its path within the workspace, with `/`."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class ToolContext:
+    """One call's surroundings.
+
+    `idempotency_key` is the same whenever the same operation of the same run is tried again after a crash: a tool that
+    acts on the outside passes it on. `progress` and `log` may be called from any thread and never block.
+    """
+
+    workspace: Path
+    read_roots: tuple[Path, ...] = ()
+    idempotency_key: str = ""
+    limits: ToolLimits = field(default_factory=ToolLimits)
+    progress_sink: Progress = _no_progress
+    log_sink: Log = _no_log
+    stop: threading.Event = field(default_factory=threading.Event)
+    written: dict[str, WrittenFile] = field(default_factory=dict[str, WrittenFile])
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Says how far the call is: `done` of `total` units; `total` is None while it is not known."""
+        self.progress_sink(done, total, message)
+
+    def log(self, level: LogLevel, message: str) -> None:
+        """Writes one line to the run's log."""
+        self.log_sink(level, message)
+
+    def check_stopped(self) -> None:
+        """To be called now and then by work in a thread.
+
+        Raises:
+            ToolStopped: the call was cancelled or ran out of time.
+        """
+        if self.stop.is_set():
+            raise ToolStopped
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs blocking `work` beside the loop.
+
+        Cancelled, it sets the stop flag and returns only when the thread has really ended, so that nothing of a
+        cancelled step still writes: `work` must call `check_stopped` often enough.
+        """
+        running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self.stop.set()
+            while not running.done():
+                # A second cancellation must not leave the thread behind either: the flag is set, it ends soon.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # seen; the cancellation is what counts
+            raise
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def readable(self, path: str, *, roots_first: bool = False) -> Path:
+        """The real path of an existing file or folder in the workspace or under a read root.
+
+        A relative path is looked for in the workspace, then in each read root; with `roots_first` the other way round.
+
+        Raises:
+            ToolFailure: `path_refused` (outside, or with `..`) or `not_found`.
+        """
+        _refuse_odd(path)
+        workspace = self.workspace.resolve()
+        read_roots = [root.resolve() for root in self.read_roots]
+        roots = [*read_roots, workspace] if roots_first else [workspace, *read_roots]
+        given = Path(path)
+        candidates = [given] if given.is_absolute() else [root / given for root in roots]
+        outside = False
+        for candidate in candidates:
+            try:
+                real = candidate.resolve(strict=True)
+            except (OSError, RuntimeError):
+                # Whether something exists outside is not told either.
+                outside = outside or not any(candidate.is_relative_to(root) for root in roots)
+                continue
+            if any(real.is_relative_to(root) for root in roots):
+                return real
+            outside = True
+        if outside:
+            raise ToolFailure("path_refused", f"{path!r} lies outside the run's workspace and the server's read roots")
+        raise ToolFailure(
+            "not_found", f"nothing is at {path!r} in the run's workspace or under the server's read roots"
+        )
+
+    def read_bytes(self, path: str) -> tuple[Path, bytes]:
+        """A readable file's real path and content.
+
+        Raises:
+            ToolFailure: as `readable`; `not_a_file`, `too_large`, `unreadable`.
+        """
+        real = self.readable(path)
+        if not real.is_file():
+            raise ToolFailure("not_a_file", f"{path!r} is not a regular file")
+        try:
+            if real.stat().st_size > self.limits.max_file_bytes:
+                raise ToolFailure("too_large", f"{path!r} is larger than {self.limits.max_file_bytes} bytes")
+            return real, real.read_bytes()
+        except OSError as error:
+            raise ToolFailure("unreadable", f"{path!r} cannot be read: {error.strerror}") from error
+
+    def write_bytes(self, path: str, content: bytes, *, media_type: str | None = None) -> WrittenFile:
+        """Writes a file of the run's workspace, whole or not at all, and notes it as an artifact.
+
+        Raises:
+            ToolFailure: `path_refused`, `too_large`, or `unwritable`.
+        """
+        _refuse_odd(path)
+        if Path(path).is_absolute():
+            raise ToolFailure("path_refused", f"{path!r} is absolute: files are written in the run's workspace only")
+        if len(content) > self.limits.max_file_bytes:
+            raise ToolFailure("too_large", f"{path!r} would have {len(content)} bytes, more than the limit allows")
+        name = PurePosixPath(*Path(path).parts).as_posix()
+        if name in ("", "."):
+            raise ToolFailure("path_refused", "a file needs a name")
+        workspace = self.workspace.resolve()
+        target = workspace / name
+        folder = target.parent
+        # The nearest folder that exists must be the workspace's own before anything is made under it.
+        standing = folder
+        while not standing.exists() and not standing.is_symlink():
+            standing = standing.parent
+        if not standing.resolve().is_relative_to(workspace):
+            raise ToolFailure("path_refused", f"{path!r} leads out of the run's workspace")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                # A rename replaces a symbolic link at the target instead of following it.
+                os.replace(temporary, target)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise ToolFailure("unwritable", f"{path!r} cannot be written: {error.strerror}") from error
+        kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        entry = WrittenFile(name, kind, len(content), hashlib.sha256(content).hexdigest())
+        self.written[name] = entry
+        return entry
+
+
+def _refuse_odd(path: str) -> None:
+    if not path or "\0" in path or ".." in Path(path).parts or "\\" in path:
+        raise ToolFailure("path_refused", f"{path!r} is refused: no empty path, no '..', no backslash, no NUL")
