@@ -21,13 +21,13 @@ class FieldProblem(WireModel, frozen=True):
 
 
 class Problem(WireModel, frozen=True):
-    """RFC 9457 members, and ours: `code` is stable and for programs, `errors` only on 422."""
+    """RFC 9457 members, and ours: `code` is stable and for programs (None only from other people's backends), `errors` only on 422."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str | None = None
     instance: str | None = None
-    code: str
+    code: str | None = None
     request_id: str | None = None
     errors: list[FieldProblem] | None = None

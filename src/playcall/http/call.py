@@ -1,0 +1,165 @@
+"""One call as its caller means it, and how far it has come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ..timeline import Attempt, Timeline
+from .paths import Path
+from .retry import IDEMPOTENT_METHODS, RetryPolicy
+from .transport import WireAnswer, WireStream
+
+__all__ = ["Answer", "Call", "Doing", "IncomingBody", "Progress"]
+
+log = logging.getLogger("playcall.http")
+
+
+class Doing(StrEnum):
+    """What a call is about just now, in the words of the error that its deadline would make."""
+
+    STARTING = "starting"
+    SLOT = "waiting for a free slot"
+    SHARED_PAUSE = "pausing, as the backend asked all callers to"
+    CREDENTIALS = "waiting for credentials"
+    ANSWER = "waiting for the answer"
+    BODY = "reading the body"
+    PAUSE = "pausing before another attempt"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as its caller means it. `deadline_seconds` None means no bound but the context's."""
+
+    method: str
+    path: Path
+    policy: RetryPolicy
+    deadline_seconds: float | None
+    params: Mapping[str, str | int | float | bool | None] | None = None
+    headers: Mapping[str, str] | None = None
+    body: bytes | None = None
+    content_type: str | None = None
+    idempotency_key: str | None = None
+    authenticated: bool = True
+    repeatable: bool | None = None
+
+    @property
+    def may_repeat(self) -> bool:
+        if self.repeatable is not None:
+            return self.repeatable
+        return self.idempotency_key is not None or self.method in IDEMPOTENT_METHODS
+
+
+@dataclass(slots=True)
+class Answer:
+    """A successful answer, before it is read into a value."""
+
+    wire: WireAnswer
+    timeline: Timeline
+    request_id: str | None
+
+
+@dataclass(slots=True)
+class IncomingBody:
+    """A successful answer whose body is still to come."""
+
+    stream: WireStream
+    timeline: Timeline
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one call has come; the errors are made from it."""
+
+    call: Call
+    url: str
+    began_at: float
+    deadline_seconds: float | None
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    doing: Doing = Doing.STARTING
+    attempt_began_at: float | None = None
+    waited_seconds: float = 0.0
+    slot_wait_seconds: float = 0.0
+    may_have_happened: bool = False
+    request_id: str | None = None
+
+    def timeline(self) -> Timeline:
+        return Timeline(
+            self.call.method,
+            self.call.path.text,
+            self.deadline_seconds,
+            tuple(self.attempts),
+            time.monotonic() - self.began_at,
+            self.call.idempotency_key,
+        )
+
+    def note(self, outcome: str, decision: str, *, sent: bool = True, status: int | None = None) -> None:
+        """Adds the attempt that has just ended."""
+        now = time.monotonic()
+        began = self.attempt_began_at if self.attempt_began_at is not None else now
+        self.attempts.append(
+            Attempt(
+                number=len(self.attempts) + 1,
+                began_at_seconds=began - self.began_at,
+                took_seconds=now - began,
+                outcome=outcome,
+                decision=decision,
+                sent=sent,
+                status=status,
+                waited_seconds=self.waited_seconds,
+                slot_wait_seconds=self.slot_wait_seconds,
+                request_id=self.request_id,
+            )
+        )
+        self.attempt_began_at = None
+        self.waited_seconds = 0.0
+
+    def left_seconds(self) -> float:
+        """What is left of the deadline; infinite without one, negative past it."""
+        if self.deadline_seconds is None:
+            return float("inf")
+        return self.deadline_seconds - (time.monotonic() - self.began_at)
+
+    def log(self, level: int, outcome: str) -> None:
+        """The one line that a request leaves on `playcall.http`."""
+        if not log.isEnabledFor(level):
+            return
+        took_ms = (time.monotonic() - self.began_at) * 1000
+        log.log(
+            level,
+            "%s %s %s attempts=%d ms=%.1f request_id=%s",
+            self.call.method,
+            self.call.path.template,
+            outcome,
+            len(self.attempts),
+            took_ms,
+            self.request_id,
+            extra={
+                "event": "request",
+                "method": self.call.method,
+                "path": self.call.path.template,
+                "outcome": outcome,
+                "attempts": len(self.attempts),
+                "duration_ms": took_ms,
+                "request_id": self.request_id,
+            },
+        )
+
+    def log_retry(self, reason: str) -> None:
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "retry %s %s: %s",
+                self.call.method,
+                self.call.path.template,
+                reason,
+                extra={
+                    "event": "retry",
+                    "method": self.call.method,
+                    "path": self.call.path.template,
+                    "attempts": len(self.attempts),
+                    "request_id": self.request_id,
+                },
+            )

@@ -1,0 +1,425 @@
+"""One call, from its arguments to its answer: slot, credentials, attempts, pauses, body, all within one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from urllib.parse import urlencode, urljoin
+
+from typing_extensions import TypeForm
+
+from ..deadline import nearest
+from ..errors import (
+    ClientClosedError,
+    ConnectFailedError,
+    ConnectionLostError,
+    CredentialsError,
+    DeadlineExceededError,
+    NoSlotError,
+    PlaycallError,
+    RedirectRefusedError,
+    RequestError,
+)
+from .answers import decode, problem_of, status_error
+from .auth import Auth, Authenticator, Credentials, TokenGrant
+from .call import Answer, Call, Doing, IncomingBody, Progress
+from .limits import InFlight, Limiter
+from .paths import Path, origin
+from .retry import (
+    Decision,
+    Failure,
+    FailureKind,
+    RetryBudget,
+    RetryPolicy,
+    decide,
+    retry_after_seconds,
+)
+from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
+
+if TYPE_CHECKING:
+    from ..status import StatusBoard
+
+__all__ = ["Engine"]
+
+T = TypeVar("T")
+_Send: TypeAlias = Callable[[WireRequest], Awaitable[WireAnswer]]
+
+READ_TIMEOUT_SECONDS: Final = 30.0
+MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SHARED_PAUSES: Final = frozenset({429, 503})
+
+
+class Engine:
+    """What the calls of one client share: transport, credentials, limiter, retry budget, status."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        transport: Transport,
+        auth: Auth | None,
+        max_concurrency: int,
+        retry_budget: int | None,
+        status: StatusBoard,
+        user_agent: str,
+        send_deadline: bool,
+    ) -> None:
+        self.base_url = base_url
+        self.transport = transport
+        self.authenticator = Authenticator(auth, self._token)
+        self.limiter = Limiter(max_concurrency)
+        self.budget = RetryBudget(retry_budget)
+        self.status = status
+        self._origin = origin(base_url)
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
+        self._send_deadline = send_deadline
+        self._request_ids = itertools.count(1)
+        self._request_id_prefix = secrets.token_hex(6)
+        self._pause_until = 0.0
+        self._closed = False
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    async def request(self, call: Call) -> Answer:
+        """The whole call, body included.
+
+        Raises:
+            RequestError: any of its kinds, with the timeline.
+            ClientClosedError: after `close()`.
+        """
+        async with self._within_deadline(call) as progress:
+            answer = await self._attempts(progress, self.transport.send)
+            self._done(progress, answer.status)
+            return Answer(answer, progress.timeline(), progress.request_id)
+        raise AssertionError("the context manager passes every error on")
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncGenerator[IncomingBody]:
+        """The call up to the headers of a successful answer; the deadline bounds the body's use as well."""
+        async with self._within_deadline(call) as progress, AsyncExitStack() as opened:
+            incoming: WireStream | None = None
+
+            async def send(request: WireRequest) -> WireAnswer:
+                nonlocal incoming
+                async with AsyncExitStack() as attempt:
+                    stream = await attempt.enter_async_context(self.transport.stream(request))
+                    if not 200 <= stream.status < 300:
+                        return WireAnswer(stream.status, stream.headers, await stream.read())
+                    incoming = stream
+                    opened.push_async_exit(attempt.pop_all())
+                    return WireAnswer(stream.status, stream.headers, b"")
+
+            answer = await self._attempts(progress, send)
+            assert incoming is not None  # noqa: S101 - a success has set it
+            progress.doing = Doing.BODY
+            try:
+                yield IncomingBody(incoming, progress.timeline())
+            except TransportFault as fault:
+                progress.note(fault.text, "give up: part of the body was used already")
+                raise self._lost(progress, fault) from fault
+            self._done(progress, answer.status)
+
+    def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
+        """The answer's value. Raises: UnreadableAnswerError."""
+        return decode(answer.wire, into, answer.timeline, answer.request_id)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.status.closed()
+            await self.authenticator.close()
+            await self.transport.close()
+
+    # --- one deadline -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _within_deadline(self, call: Call) -> AsyncGenerator[Progress]:
+        if self._closed:
+            raise ClientClosedError(f"{call.method} {call.path.text}: the client is closed, make a new one")
+        now = time.monotonic()
+        ends_at = nearest(call.deadline_seconds)
+        left = None if ends_at is None else max(0.0, ends_at - now)
+        progress = Progress(call, self._url(call), now, left)
+        scope = asyncio.timeout(left)
+        try:
+            async with scope:
+                yield progress
+        except TimeoutError as error:
+            # A TimeoutError of somebody else's (a user's code in a stream, say) is not our deadline.
+            if not scope.expired() or isinstance(error, PlaycallError):
+                raise
+            raise self._too_late(progress) from None
+
+    def _too_late(self, progress: Progress) -> DeadlineExceededError:
+        call = progress.call
+        kind = DeadlineExceededError
+        doing: str = progress.doing
+        if progress.attempt_began_at is not None:
+            progress.note(f"unfinished, {doing}", "give up: the deadline has come")
+        if progress.doing is Doing.SLOT:
+            kind = NoSlotError
+            doing = f"{doing} ({self.limiter.describe()})"
+        error = kind(
+            f"{call.method} {call.path.text}: the deadline of {progress.deadline_seconds or 0:.3g} s came while {doing}",
+            timeline=progress.timeline(),
+            may_have_happened=progress.may_have_happened,
+        )
+        self._failed(progress, "deadline", error)
+        return error
+
+    # --- attempts -----------------------------------------------------------------------------------------------------
+
+    async def _attempts(self, progress: Progress, send: _Send) -> WireAnswer:
+        call = progress.call
+        renewed = False
+        redirects = 0
+        while True:
+            await self._shared_pause(progress)
+            in_flight = InFlight(call.method, call.path.text)
+            progress.doing = Doing.SLOT
+            queued_at = time.monotonic()
+            await self.limiter.enter(in_flight)
+            try:
+                progress.slot_wait_seconds = time.monotonic() - queued_at
+                credentials = await self._credentials(progress)
+                request = self._wire_request(progress, credentials)
+                progress.doing = Doing.ANSWER
+                progress.attempt_began_at = time.monotonic()
+                unsafe = call.method not in ("GET", "HEAD", "OPTIONS")
+                # Until the opposite is proved: a deadline in the middle leaves it standing.
+                before = progress.may_have_happened
+                progress.may_have_happened = before or unsafe
+                try:
+                    answer = await send(request)
+                except TransportFault as fault:
+                    sent = fault.kind is not FailureKind.NOT_SENT
+                    progress.may_have_happened = before or (unsafe and sent)
+                    failure = Failure(fault.kind)
+                    decision = self._decide(progress, failure)
+                    progress.note(fault.text, decision.reason, sent=sent)
+                    self.status.attempt_failed(fault.text)
+                    if decision.delay_seconds is None:
+                        raise self._lost(progress, fault) from fault
+                else:
+                    status = answer.status
+                    progress.request_id = answer.headers.get("X-Request-ID", progress.request_id)
+                    if 200 <= status < 300 or status == 304:
+                        progress.note(str(status), "done", status=status)
+                        return answer
+                    if status < 500:
+                        # Said no, so it did not do it; an earlier attempt that was lost may have.
+                        progress.may_have_happened = before
+                    if status in _REDIRECTS and "Location" in answer.headers:
+                        redirects += 1
+                        self._redirect(progress, answer, redirects)
+                        continue
+                    if status == 401 and call.authenticated and not renewed:
+                        renewed = True
+                        if await self._renew(progress, credentials):
+                            progress.note("401", "once more: the credentials were renewed", status=status)
+                            continue
+                    decision = self._answered_no(progress, answer)
+                    if decision.delay_seconds is None:
+                        error = status_error(
+                            answer,
+                            progress.timeline(),
+                            progress.request_id,
+                            may_have_happened=progress.may_have_happened,
+                        )
+                        self._failed(progress, str(status), error)
+                        raise error
+            finally:
+                self.limiter.leave(in_flight)
+            assert decision.delay_seconds is not None  # noqa: S101 - the others have raised
+            progress.log_retry(decision.reason)
+            progress.doing = Doing.PAUSE
+            progress.waited_seconds = decision.delay_seconds
+            await asyncio.sleep(decision.delay_seconds)
+
+    def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
+        problem = problem_of(answer.status, answer.headers, answer.body)
+        after = retry_after_seconds(answer.headers, datetime.now(UTC))
+        if after is not None and answer.status in _SHARED_PAUSES:
+            self._pause_until = max(self._pause_until, time.monotonic() + after)
+        failure = Failure(FailureKind.STATUS, answer.status, None if problem is None else problem.code, after)
+        decision = self._decide(progress, failure)
+        progress.note(str(failure), decision.reason, status=answer.status)
+        if decision.delay_seconds is not None:
+            self.status.attempt_failed(str(failure))
+        return decision
+
+    def _decide(self, progress: Progress, failure: Failure) -> Decision:
+        decision = decide(
+            failure,
+            attempt=len(progress.attempts) + 1,
+            policy=progress.call.policy,
+            repeatable=progress.call.may_repeat,
+            left_seconds=progress.left_seconds(),
+            budget_left=self.budget.tokens >= 1,
+            random=random.random,
+        )
+        if decision.delay_seconds is not None and not self.budget.take():
+            return Decision(None, "give up: the client's retry budget is used up")
+        return decision
+
+    async def _shared_pause(self, progress: Progress) -> None:
+        """A 429 or 503 that said when, said it to all callers of this client."""
+        pause = self._pause_until - time.monotonic()
+        if pause <= 0:
+            return
+        if pause >= progress.left_seconds():
+            error = DeadlineExceededError(
+                f"{progress.call.method} {progress.call.path.text}: the backend asked this client to wait another "
+                f"{pause:.3g} s, which is past the deadline",
+                timeline=progress.timeline(),
+                may_have_happened=progress.may_have_happened,
+            )
+            self._failed(progress, "deadline", error)
+            raise error
+        progress.doing = Doing.SHARED_PAUSE
+        await asyncio.sleep(pause)
+
+    def _redirect(self, progress: Progress, answer: WireAnswer, redirects: int) -> None:
+        """Follows a redirect of a safe method anywhere, and of a repeatable one (307, 308) on the same origin."""
+        call = progress.call
+        target = urljoin(progress.url, answer.headers["Location"])
+        safe = call.method in ("GET", "HEAD")
+        scheme, host, port = origin(target)
+        same = (scheme, host, port) == origin(progress.url)
+        refusal: str | None = None
+        if redirects > MAX_REDIRECTS:
+            refusal = f"more than {MAX_REDIRECTS} redirects"
+        elif scheme not in ("http", "https") or (self._origin[0] == "https" and scheme != "https"):
+            refusal = f"it leads to {scheme or 'nowhere'}, away from {self._origin[0]}"
+        elif not safe and not (same and answer.status in (307, 308)):
+            refusal = f"a {call.method} must not be repeated elsewhere"
+        where = f"{answer.status} to {scheme}://{host}:{port}"
+        if refusal is None:
+            progress.note(where, "follow", status=answer.status)
+            progress.url = target
+            return
+        progress.note(where, f"give up: {refusal}", status=answer.status)
+        error = RedirectRefusedError(
+            f"{call.method} {call.path.text} was redirected ({where}), and that is not followed: {refusal}. "
+            "Check the base URL",
+            timeline=progress.timeline(),
+        )
+        self._failed(progress, str(answer.status), error)
+        raise error
+
+    # --- credentials --------------------------------------------------------------------------------------------------
+
+    async def _credentials(self, progress: Progress) -> Credentials | None:
+        if not progress.call.authenticated or origin(progress.url) != self._origin:
+            return None
+        progress.doing = Doing.CREDENTIALS
+        try:
+            return await self.authenticator.credentials()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise self._no_credentials(progress, error) from error
+
+    async def _renew(self, progress: Progress, refused: Credentials | None) -> bool:
+        if refused is None:
+            return False
+        progress.doing = Doing.CREDENTIALS
+        try:
+            return await self.authenticator.renew(refused)
+        except RequestError:
+            return False  # the 401 is the better answer: it says who refused
+        except Exception as error:
+            raise self._no_credentials(progress, error) from error
+
+    def _no_credentials(self, progress: Progress, error: Exception) -> PlaycallError:
+        self.status.auth_failed(str(error))
+        if isinstance(error, RequestError):
+            return error
+        # Only the class of a foreign error: its text may hold the secret.
+        said = error.message if isinstance(error, PlaycallError) else type(error).__name__
+        return CredentialsError(
+            f"{progress.call.method} {progress.call.path.text}: no credentials could be had: {said}",
+            timeline=progress.timeline(),
+        )
+
+    async def _token(self, path: str, form: Mapping[str, str]) -> TokenGrant:
+        """The token endpoint: repeatable, because the backend keeps the old refresh token until the new one is used."""
+        from ..models.account import TokenPair
+
+        call = Call(
+            "POST",
+            Path(path, path),
+            RetryPolicy(budget=None),
+            READ_TIMEOUT_SECONDS,
+            body=urlencode(form).encode(),
+            content_type="application/x-www-form-urlencoded",
+            authenticated=False,
+            repeatable=True,
+        )
+        answer = await self.request(call)
+        pair = self.read(answer, TokenPair)
+        return TokenGrant(pair.access_token, float(pair.expires_in), pair.refresh_token)
+
+    # --- the wire -----------------------------------------------------------------------------------------------------
+
+    def _url(self, call: Call) -> str:
+        url = self.base_url + call.path.text
+        if call.params:
+            query = urlencode([(name, _text(value)) for name, value in call.params.items() if value is not None])
+            if query:
+                url = f"{url}?{query}"
+        return url
+
+    def _wire_request(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
+        call = progress.call
+        progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
+        headers = {**self._headers, "X-Request-ID": progress.request_id}
+        if call.content_type is not None:
+            headers["Content-Type"] = call.content_type
+        if call.idempotency_key is not None:
+            headers["Idempotency-Key"] = call.idempotency_key
+        if call.headers:
+            headers.update(call.headers)
+        if self._send_deadline and progress.deadline_seconds is not None:
+            headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
+        if credentials is not None:
+            headers.update(credentials.headers)
+        return WireRequest(call.method, progress.url, headers, call.body, READ_TIMEOUT_SECONDS)
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def _lost(self, progress: Progress, fault: TransportFault) -> RequestError:
+        call = progress.call
+        kind = ConnectFailedError if fault.kind is FailureKind.NOT_SENT else ConnectionLostError
+        scheme, host, port = origin(progress.url)
+        tries = f", after {len(progress.attempts)} attempts" if len(progress.attempts) > 1 else ""
+        hint = ": is the backend running there?" if fault.kind is FailureKind.NOT_SENT else ""
+        error = kind(
+            f"{call.method} {call.path.text} on {scheme}://{host}:{port} got no answer{tries}: {fault.text}{hint}",
+            timeline=progress.timeline(),
+            may_have_happened=progress.may_have_happened,
+        )
+        self._failed(progress, fault.kind.value, error)
+        return error
+
+    def _done(self, progress: Progress, status: int) -> None:
+        self.budget.earn()
+        self.status.succeeded(progress.attempts[-1].took_seconds)
+        progress.log(logging.INFO, str(status))
+
+    def _failed(self, progress: Progress, outcome: str, error: RequestError) -> None:
+        self.status.call_failed(error)
+        progress.log(logging.WARNING, outcome)
+
+
+def _text(value: str | int | float | bool) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

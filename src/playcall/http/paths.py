@@ -1,0 +1,92 @@
+"""Addresses: base URLs that are checked, and paths whose parts are escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from ..errors import ConfigurationError, InvalidArgumentError
+
+__all__ = ["Path", "as_path", "base_url", "origin", "path"]
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`text` is what is sent, escaped; `template` names the route, for logs and spans."""
+
+    text: str
+    template: str
+
+
+def path(template: str, **parts: str) -> Path:
+    """Fills `template` (`/playbooks/{id}`) with parts, each escaped so that it stays one part (RFC 3986 section 3.3).
+
+    A part named with a trailing underscore, `{name_}`, may hold slashes: a file's path.
+
+    Raises:
+        InvalidArgumentError: a part is empty, `.` or `..`, or holds a control character.
+    """
+    return Path(template.format_map({name: _escaped(name, value) for name, value in parts.items()}), template)
+
+
+def _escaped(name: str, value: str) -> str:
+    segments = value.split("/") if name.endswith("_") else [value]
+    for segment in segments:
+        if segment in ("", ".", "..") or any(ord(c) < 32 or ord(c) == 127 for c in segment):
+            raise InvalidArgumentError(f"{name.rstrip('_')} cannot be {value!r}: it would not be one part of a path")
+    try:
+        return "/".join(quote(segment, safe="") for segment in segments)
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{name.rstrip('_')} is not valid Unicode text") from None
+
+
+def as_path(value: str | Path) -> Path:
+    """A path given as text: it must begin with `/`, and stay within the base URL.
+
+    Raises:
+        InvalidArgumentError: it is an absolute URL, has a fragment or a query, or climbs out by `..`.
+    """
+    if isinstance(value, Path):
+        return value
+    if not value.startswith("/") or value.startswith("//"):
+        raise InvalidArgumentError(f"a path begins with one '/', and is not a URL: got {value!r}")
+    if "?" in value or "#" in value:
+        raise InvalidArgumentError(f"a path has no query or fragment, use params=: got {value!r}")
+    if any(segment in (".", "..") for segment in value.split("/")):
+        raise InvalidArgumentError(f"a path has no '.' or '..' parts: got {value!r}")
+    if any(ord(c) <= 32 or ord(c) == 127 for c in value):
+        raise InvalidArgumentError(f"a path has no spaces or control characters, escape them: got {value!r}")
+    return Path(quote(value, safe="/%:@!$&'()*+,;=-._~"), value)
+
+
+def base_url(text: str) -> str:
+    """`text` without a trailing slash, checked.
+
+    Raises:
+        ConfigurationError: no http or https URL with a host, or one with credentials, a query or a fragment.
+    """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"the base URL must be a string, got {type(text).__name__}")
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the base URL {text!r} cannot be read: {error}") from None
+    if "@" in parts.netloc:
+        raise ConfigurationError("the base URL holds a user name or password: give auth= instead")
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ConfigurationError(f"the base URL must look like http://host:port or https://host, got {text!r}")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"the base URL has no query or fragment, got {text!r}")
+    if port == 0:
+        raise ConfigurationError(f"the base URL's port cannot be 0, got {text!r}")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port (RFC 6454 section 4)."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(parts.scheme, 0)

@@ -1,0 +1,186 @@
+"""One request out, one answer in: the border where aiohttp's errors become ours."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
+from .retry import FailureKind
+
+__all__ = ["AiohttpTransport", "Transport", "TransportFault", "WireAnswer", "WireRequest", "WireStream"]
+
+
+@dataclass(slots=True)
+class WireRequest:
+    """What goes out. `headers` hold the credentials, so they are in no repr."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    read_timeout_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class WireAnswer:
+    """What came back, body and all. `headers` are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class WireStream(Protocol):
+    """An answer whose body is still to come."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece. Raises: TransportFault."""
+        ...
+
+    async def read(self) -> bytes:
+        """The whole body. Raises: TransportFault."""
+        ...
+
+
+class TransportFault(Exception):
+    """No complete answer. `text` is for people and holds no secret; NOT_SENT means provably so."""
+
+    def __init__(self, kind: FailureKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+
+
+class Transport(Protocol):
+    """Sends one request. No retry, no redirect, no cookies: those are decided above."""
+
+    async def send(self, request: WireRequest) -> WireAnswer:
+        """Raises: TransportFault."""
+        ...
+
+    def stream(self, request: WireRequest) -> AbstractAsyncContextManager[WireStream]:
+        """Raises: TransportFault, on entering."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class AiohttpTransport:
+    """The real one, over the pool's session of the running loop."""
+
+    def __init__(self, pool: SessionPool) -> None:
+        self.pool = pool
+
+    async def send(self, request: WireRequest) -> WireAnswer:
+        response = await self._open(request)
+        try:
+            body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _fault(error, _CONNECTED) from error
+        finally:
+            response.release()
+        return WireAnswer(response.status, response.headers, body)
+
+    @asynccontextmanager
+    async def stream(self, request: WireRequest) -> AsyncGenerator[WireStream]:
+        response = await self._open(request)
+        try:
+            yield _AiohttpStream(response)
+        finally:
+            response.release()  # closes the connection when the body was not read to its end
+
+    async def _open(self, request: WireRequest) -> aiohttp.ClientResponse:
+        session = await self.pool.session()
+        mark = SendMark()
+        token = send_mark.set(mark)
+        try:
+            return await session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=session.timeout.sock_connect, sock_read=request.read_timeout_seconds
+                ),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _fault(error, mark) from error
+        finally:
+            send_mark.reset(token)
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+class _AiohttpStream:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                chunk = await self._response.content.readany()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _fault(error, _CONNECTED) from error
+            if not chunk:
+                return
+            yield chunk
+
+    async def read(self) -> bytes:
+        try:
+            return await self._response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _fault(error, _CONNECTED) from error
+
+
+_CONNECTED = SendMark(connected=True)
+
+
+def _fault(error: BaseException, mark: SendMark) -> TransportFault:
+    """Our fault for aiohttp's error: what failed before a connection was had was not sent, whatever its class."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return TransportFault(FailureKind.NOT_SENT, f"the certificate was refused: {_os_text(error)}")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return TransportFault(FailureKind.NOT_SENT, f"the host {error.host!r} is not known")
+    if not mark.connected:
+        if isinstance(error, TimeoutError):
+            return TransportFault(FailureKind.NOT_SENT, "no connection could be made in time")
+        return TransportFault(FailureKind.NOT_SENT, f"no connection could be made: {_os_text(error)}")
+    if isinstance(error, aiohttp.ClientConnectionResetError):
+        return TransportFault(FailureKind.NOT_SENT, "the connection was gone before anything was sent")
+    if isinstance(error, TimeoutError):
+        return TransportFault(FailureKind.TIMEOUT, "the backend was silent for longer than the read timeout")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return TransportFault(FailureKind.LOST, "the answer broke off in its body")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return TransportFault(FailureKind.LOST, f"the answer is not HTTP: {error.message}"[:300])
+    if isinstance(error, BrokenConnectionError | aiohttp.ServerDisconnectedError):
+        return TransportFault(FailureKind.LOST, "the connection was lost before an answer came")
+    return TransportFault(FailureKind.LOST, f"the connection broke: {_os_text(error)}")
+
+
+def _os_text(error: BaseException) -> str:
+    """The system's words. Never `str(error)` of aiohttp's: a proxy's holds its password."""
+    cause = getattr(error, "os_error", None) or error
+    text = getattr(cause, "strerror", None)
+    return text if isinstance(text, str) and text else type(cause).__name__
