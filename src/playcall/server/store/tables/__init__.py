@@ -7,6 +7,8 @@ from .idempotency import IdempotencyRow
 from .log import EventRow, TopicRow
 from .meta import EPOCH, SIGNING_KEY, MetaRow
 from .playbooks import PlaybookLabelRow, PlaybookRow
+from .runs import ArtifactRow, RunRow, RunStepRow
+from .tasks import TaskRow
 from .tools import ToolRow
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "SIGNING_KEY",
     "AgentRow",
     "ApiKeyRow",
+    "ArtifactRow",
     "Base",
     "EventRow",
     "IdempotencyRow",
@@ -24,6 +27,9 @@ __all__ = [
     "PlaybookRow",
     "RefreshTokenRow",
     "ResourceRow",
+    "RunRow",
+    "RunStepRow",
+    "TaskRow",
     "ToolRow",
     "TopicRow",
     "UserRow",

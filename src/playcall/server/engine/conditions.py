@@ -1,0 +1,149 @@
+"""Conditions: expressions over JSON values, evaluated without `eval`, bounded, and able to reach nothing else.
+
+simpleeval walks the expression's tree; on top of it a name's dot means a key and nothing else, only the listed functions
+can be called, and there are no comprehensions: so the work is bounded by the expression's length.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression  # type: ignore[import-untyped]
+
+from ..tools.json_kinds import is_object
+
+__all__ = ["ConditionProblem", "check_condition", "condition_references", "holds"]
+
+MAX_CONDITION_CHARACTERS = 2_000
+
+
+class ConditionProblem(Exception):
+    """The condition cannot be read, or could not be decided; the message says why."""
+
+
+def _lower(text: Any) -> str:
+    return str(text).lower()
+
+
+def _has(container: Any, key: Any) -> bool:
+    """Whether an object has a key, without an error if it is no object."""
+    return is_object(container) and key in container
+
+
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "len": len,
+    "min": min,
+    "max": max,
+    "sum": sum,
+    "abs": abs,
+    "round": round,
+    "any": any,
+    "all": all,
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "lower": _lower,
+    "has": _has,
+}
+_CONSTANTS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
+_ALLOWED = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub,
+    ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In,
+    ast.NotIn, ast.Is, ast.IsNot, ast.Call, ast.Name, ast.Load, ast.Constant, ast.Attribute, ast.Subscript, ast.Slice,
+    ast.List, ast.Tuple, ast.IfExp,
+)  # fmt: skip
+
+
+def _modulo(left: Any, right: Any) -> Any:
+    """Of numbers; `%` on a text would format it, to any width."""
+    if isinstance(left, str):
+        raise ConditionProblem("% is for numbers")
+    return left % right
+
+
+class _Evaluator(EvalWithCompoundTypes):  # type: ignore[misc]  # simpleeval ships no types
+    def _eval_attribute(self, node: ast.Attribute) -> Any:
+        """`a.b` is the key `b` of the object `a`: no attribute of a Python value can be reached."""
+        evaluate = cast("Callable[[ast.expr], object]", self._eval)  # pyright: ignore[reportUnknownMemberType] - as above
+        value = evaluate(node.value)
+        if is_object(value) and node.attr in value:
+            return value[node.attr]
+        raise ConditionProblem(f"there is no {node.attr!r} in {ast.unparse(node.value)}")
+
+
+def holds(condition: str, names: Mapping[str, Any]) -> bool:
+    """Whether the condition is true of the names.
+
+    Raises:
+        ConditionProblem: it cannot be read, names what is not there, or compares what cannot be compared.
+    """
+    tree = _read(condition)
+    operators: dict[Any, Any] = {**DEFAULT_OPERATORS, ast.Mod: _modulo}
+    evaluator = _Evaluator(operators=operators, functions=dict(_FUNCTIONS), names={**_CONSTANTS, **names})
+    evaluate = cast("Callable[..., object]", evaluator.eval)  # pyright: ignore[reportUnknownMemberType] - as above
+    try:
+        return bool(evaluate(condition, previously_parsed=tree.body))
+    except ConditionProblem:
+        raise
+    except InvalidExpression as error:
+        raise ConditionProblem(str(error)) from None
+    except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError, MemoryError) as error:
+        raise ConditionProblem(f"{type(error).__name__}: {error}") from None
+
+
+def check_condition(condition: str) -> str | None:
+    """Why the condition cannot be read, or None if it can."""
+    try:
+        _read(condition)
+    except ConditionProblem as problem:
+        return str(problem)
+    return None
+
+
+def condition_references(condition: str) -> set[tuple[str, ...]]:
+    """What a readable condition takes from outside, as `playcall.server.tools.templating.references` tells it."""
+    tree = _read(condition)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found: set[tuple[str, ...]] = set()
+    keyed: set[int] = set()
+    for node in ast.walk(tree):
+        key: object = None
+        base: ast.expr | None = None
+        if isinstance(node, ast.Attribute):
+            base, key = node.value, node.attr
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            base, key = node.value, node.slice.value
+        if isinstance(base, ast.Name) and isinstance(key, str):
+            found.add((base.id, key))
+            keyed.add(id(base))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and id(node) not in keyed | called and node.id not in _CONSTANTS:
+            found.add((node.id,))
+    return found
+
+
+def _read(condition: str) -> ast.Expression:
+    text = condition.strip()
+    if not text:
+        raise ConditionProblem("the condition is empty")
+    if len(text) > MAX_CONDITION_CHARACTERS:
+        raise ConditionProblem(f"a condition has at most {MAX_CONDITION_CHARACTERS} characters")
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        raise ConditionProblem(f"the condition cannot be read: {reason}") from None
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if not isinstance(node, _ALLOWED):
+            raise ConditionProblem(f"{type(node).__name__} has no place in a condition")
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS):
+            raise ConditionProblem(f"{ast.unparse(node.func)} cannot be called; there are: {', '.join(_FUNCTIONS)}")
+        if isinstance(node, ast.Call) and node.keywords:
+            raise ConditionProblem("functions are called by position")
+        if isinstance(node, ast.Name) and node.id in _FUNCTIONS and id(node) not in called:
+            raise ConditionProblem(f"{node.id} is a function: call it")
+    return tree
