@@ -1,0 +1,58 @@
+"""Frames to and from their text, each in one pass."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, TypeAlias, get_args
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from ..models.frames import KnownServerFrame, UnknownFrame
+from .effects import SentFrame
+
+__all__ = ["ServerFrame", "UnreadableFrameError", "decode", "encode"]
+
+ServerFrame: TypeAlias = KnownServerFrame | UnknownFrame
+
+
+class UnreadableFrameError(ValueError):
+    """A frame that breaks the contract: no JSON object with an `op`, or a known `op` with a field missing or wrong."""
+
+
+@cache
+def _adapter() -> TypeAdapter[ServerFrame]:
+    # Left to right: smart mode would also try the second for every frame that the first has read.
+    return TypeAdapter(Annotated[ServerFrame, Field(union_mode="left_to_right")])
+
+
+@cache
+def _known_ops() -> frozenset[str]:
+    union = get_args(KnownServerFrame)[0]
+    models: tuple[type[BaseModel], ...] = get_args(union)
+    return frozenset(get_args(model.model_fields["op"].annotation)[0] for model in models)
+
+
+def decode(text: str | bytes) -> ServerFrame:
+    """The frame that `text` is, events and their payloads included.
+
+    Raises:
+        UnreadableFrameError: see there. The message names the fault without showing the frame.
+    """
+    try:
+        frame = _adapter().validate_json(text, extra="ignore")
+    except ValidationError as error:
+        raise UnreadableFrameError(_fault(error)) from None
+    if isinstance(frame, UnknownFrame) and frame.op in _known_ops():
+        raise UnreadableFrameError(f"a frame {frame.op!r} lacks a field, or has one of the wrong type")
+    return frame
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return "a frame is not JSON"
+    return "a frame is not an object with an `op`"
+
+
+def encode(frame: SentFrame) -> str:
+    return frame.model_dump_json(exclude_none=True)

@@ -1,0 +1,280 @@
+"""What the user wants subscribed, reconciled with what the server says (docs/realtime.md, «The client», rules 1 to 5).
+
+Methods that may find the connection unfit return the reason to close it, else None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..errors import EventGapError, PlaycallError, RealtimeError, RealtimeProtocolError, TopicForbiddenError
+from ..models.frames import Credit, Ended, ErrorFrame, Events, Subscribed, Unsubscribe
+from ..models.frames import Gap as GapFrame
+from . import schedule
+from .effects import Answered, DeclareGap, Deliver, Effect, End, Send
+from .items import Gap, Want
+from .states import SubscriptionState
+from .subscription import Subscription, Violation
+
+__all__ = ["BREAK_LIMIT", "Desired"]
+
+BREAK_LIMIT = 3
+"""Broken chains without progress that close the connection; and such connections that end the subscription."""
+
+
+class Desired:
+    """All subscriptions of a session, by key; and, while connected, by the `sid` that the server knows them by.
+
+    Args:
+        emit: Takes the effects, in order.
+        next_id: Numbers requests.
+        random: Uniform in [0, 1).
+    """
+
+    def __init__(
+        self, *, emit: Callable[[Effect], None], next_id: Callable[[], int], random: Callable[[], float]
+    ) -> None:
+        self._emit = emit
+        self._next_id = next_id
+        self._random = random
+        self._all: dict[int, Subscription] = {}
+        self._by_sid: dict[str, Subscription] = {}
+        self._requests: dict[int, Subscription] = {}
+        self._retry_at: dict[int, float] = {}
+        self._last_key = 0
+        self._last_sid = 0
+        self.connected = False
+        """Whether frames can be sent now."""
+        self.received = 0
+        self.repeated = 0
+        self.gaps = 0
+        self.problem: str | None = None
+        """What broke in the last frame; the session takes it."""
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    @property
+    def all(self) -> list[Subscription]:
+        return list(self._all.values())
+
+    @property
+    def next_timer(self) -> float | None:
+        """When `tick` is wanted."""
+        return min(self._retry_at.values()) if self._retry_at else None
+
+    # --- the user and the connection ----------------------------------------------------------------------------------
+
+    def add(self, want: Want) -> int:
+        self._last_key += 1
+        subscription = Subscription(self._last_key, want)
+        self._all[subscription.key] = subscription
+        if self.connected:
+            self._ask(subscription)
+        return subscription.key
+
+    def remove(self, key: int) -> None:
+        subscription = self._forget(key)
+        if subscription is not None and subscription.sid is not None and self.connected:
+            self._send_unsubscribe(subscription.sid)
+
+    def taken(self, key: int, count: int) -> None:
+        """The consumer took `count` events, so there is room for as many."""
+        subscription = self._all.get(key)
+        if subscription is None:
+            return
+        subscription.buffered = max(0, subscription.buffered - count)
+        if not self.connected:
+            return
+        if subscription.sid is None:
+            if key not in self._retry_at:
+                self._ask(subscription)
+        else:
+            self._grant(subscription)
+
+    def connect(self) -> None:
+        """Frames can be sent: subscribes all that is wanted, each from its cursor."""
+        self.connected = True
+        for subscription in self.all:
+            self._ask(subscription)
+
+    def disconnect(self) -> None:
+        """The connection is gone, with everything that the server knew by it."""
+        self.connected = False
+        self._by_sid.clear()
+        self._requests.clear()
+        self._retry_at.clear()
+        for subscription in self._all.values():
+            subscription.detach()
+
+    def tick(self, now: float) -> None:
+        """Asks again where the server said «not now»."""
+        for key in [key for key, due in self._retry_at.items() if now >= due]:
+            del self._retry_at[key]
+            self._ask(self._all[key])
+
+    def end_all(self, error: PlaycallError) -> None:
+        for subscription in self.all:
+            self._end(subscription, error)
+
+    # --- frames -------------------------------------------------------------------------------------------------------
+
+    def on_subscribed(self, frame: Subscribed) -> str | None:
+        subscription = self._by_sid.get(frame.sid)
+        if subscription is None:
+            return None
+        self._requests.pop(frame.id, None)
+        violation = subscription.accepted(frame)
+        if violation is not None:
+            return self._broken(subscription, violation)
+        assert subscription.cursor is not None  # noqa: S101 - accepted() has fixed it
+        self._emit(Answered(subscription.key, subscription.cursor))
+        return None
+
+    def on_events(self, frame: Events) -> str | None:
+        subscription = self._by_sid.get(frame.sid)
+        if subscription is None:
+            return None
+        taken = subscription.take(frame)
+        if isinstance(taken, Violation):
+            return self._broken(subscription, taken)
+        assert subscription.cursor is not None  # noqa: S101 - take() needs one
+        events = taken.events
+        self.received += len(events)
+        self.repeated += taken.repeated
+        self._emit(Deliver(subscription.key, events, subscription.cursor))
+        if events and events[-1].terminal:
+            self._end(subscription, None)
+        else:
+            self._grant(subscription)
+        return None
+
+    def on_sent_up_to(self, at: Mapping[str, int]) -> str | None:
+        """The server's ping says how far it has sent each sid; all of that came before the ping."""
+        for sid, seq in at.items():
+            subscription = self._by_sid.get(sid)
+            if subscription is not None and subscription.is_behind(seq):
+                unfit = self._broken(subscription, Violation(f"the backend has sent up to {seq}, which did not arrive"))
+                if unfit is not None:
+                    return unfit
+        return None
+
+    def on_gap(self, frame: GapFrame) -> str | None:
+        subscription = self._by_sid.get(frame.sid)
+        if subscription is None:
+            return None
+        try:
+            resume = frame.resume.cursor
+            lost_after = subscription.cursor or frame.lost_after.cursor
+        except ValueError:
+            return "a gap has no valid place to resume from"
+        topic = subscription.want.topic
+        self.gaps += 1
+        if subscription.want.on_gap == "raise":
+            message = (
+                f"events of {topic} after {lost_after} are gone ({frame.reason}); read the state anew over HTTP and "
+                f'subscribe from its cursor, or from {resume}; on_gap="yield" goes on from there by itself'
+            )
+            error = EventGapError(message, topic=topic, reason=frame.reason, lost_after=lost_after, resume=resume)
+            self._end(subscription, error)
+            return None
+        self._emit(DeclareGap(subscription.key, Gap(topic, frame.reason, lost_after, resume)))
+        subscription.cursor = resume
+        # One gap is the log's affair. Gap after gap without progress must not spin, and counts as a broken chain.
+        return self._broken(subscription, None)
+
+    def on_ended(self, now: float, frame: Ended) -> None:
+        subscription = self._by_sid.get(frame.sid)
+        if subscription is None:
+            return
+        if frame.reason == "forbidden":
+            self._end(subscription, _forbidden(subscription))
+        elif frame.retry:
+            self._later(now, subscription)
+        else:
+            self._end(subscription, None)
+
+    def on_error(self, now: float, frame: ErrorFrame) -> None:
+        subscription = None if frame.id is None else self._requests.pop(frame.id, None)
+        if subscription is None and frame.sid is not None:
+            subscription = self._by_sid.get(frame.sid)
+        if subscription is None:
+            return
+        if frame.code == "forbidden":
+            self._end(subscription, _forbidden(subscription))
+        elif frame.retry:
+            self._later(now, subscription)
+        else:
+            topic = subscription.want.topic
+            message = f"the backend refused the subscription to {topic}: {frame.message} ({frame.code})"
+            self._end(subscription, RealtimeError(message, code=frame.code))
+
+    # --- one subscription ---------------------------------------------------------------------------------------------
+
+    def _ask(self, subscription: Subscription) -> None:
+        """Subscribes from the cursor under a new sid; while the consumer's buffer is full, `taken` will do it."""
+        if subscription.sid is not None:
+            self._by_sid.pop(subscription.sid, None)
+            subscription.detach()
+        if subscription.room < 1:
+            return
+        self._last_sid += 1
+        sid = f"s{self._last_sid}"
+        request_id = self._next_id()
+        self._by_sid[sid] = subscription
+        self._requests[request_id] = subscription
+        self._emit(Send(subscription.ask(sid, request_id)))
+
+    def _grant(self, subscription: Subscription) -> None:
+        limit = subscription.credit()
+        if limit is not None and subscription.sid is not None:
+            self._emit(Send(Credit(sid=subscription.sid, limit=limit)))
+
+    def _send_unsubscribe(self, sid: str) -> None:
+        self._emit(Send(Unsubscribe(id=self._next_id(), sid=sid)))
+
+    def _broken(self, subscription: Subscription, violation: Violation | None) -> str | None:
+        """Subscribes anew from the cursor; the third time without progress makes the connection unfit.
+
+        Without a `violation` the server has ended the sid itself (a gap), else we take it back.
+        """
+        why = f"the chain of {subscription.want.topic} broke: {violation.why if violation else 'gap after gap'}"
+        if violation is not None:
+            self.problem = why
+        subscription.breaks += 1
+        if subscription.breaks < BREAK_LIMIT:
+            if violation is not None and subscription.sid is not None:
+                self._send_unsubscribe(subscription.sid)
+            self._ask(subscription)
+            return None
+        subscription.breaks = 0
+        subscription.failed_connections += 1
+        if subscription.failed_connections >= BREAK_LIMIT:
+            self._end(subscription, RealtimeProtocolError(f"{why}, on {BREAK_LIMIT} connections one after another"))
+        return why
+
+    def _later(self, now: float, subscription: Subscription) -> None:
+        """The server said no for now."""
+        if subscription.sid is not None:
+            self._by_sid.pop(subscription.sid, None)
+        subscription.detach()
+        subscription.retries += 1
+        self._retry_at[subscription.key] = now + schedule.delay_seconds(subscription.retries, self._random)
+
+    def _end(self, subscription: Subscription, error: PlaycallError | None) -> None:
+        self._forget(subscription.key)
+        self._emit(End(subscription.key, error))
+
+    def _forget(self, key: int) -> Subscription | None:
+        subscription = self._all.pop(key, None)
+        if subscription is not None:
+            if subscription.sid is not None:
+                self._by_sid.pop(subscription.sid, None)
+            subscription.state = SubscriptionState.ENDED
+            self._retry_at.pop(key, None)
+        return subscription
+
+
+def _forbidden(subscription: Subscription) -> TopicForbiddenError:
+    topic = subscription.want.topic
+    return TopicForbiddenError(f"there is no topic {topic!r}, or it is not for this caller", topic=topic)

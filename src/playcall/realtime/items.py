@@ -1,0 +1,43 @@
+"""What a subscription wants, and what it gives beside events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ..models.cursor import Cursor
+
+__all__ = ["DEFAULT_WINDOW", "Gap", "OnGap", "Start", "Want"]
+
+Start: TypeAlias = Cursor | Literal["start", "head"]
+"""After this cursor; from the oldest event still kept; or only what comes from now on."""
+
+OnGap: TypeAlias = Literal["raise", "yield"]
+
+DEFAULT_WINDOW = 256
+"""Events that may wait for a consumer; the server is given no more credit than fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events after `lost_after` are gone, and the next item follows `resume`.
+
+    `reason` is open: `expired` (older than what is kept), `epoch` (a new or restored database) or `ahead` (the log is
+    shorter than what we had) today. Stands in the stream where the events would have stood.
+    """
+
+    topic: str
+    reason: str
+    lost_after: Cursor
+    resume: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One subscription as the user asked for it. `types` are patterns, None means all."""
+
+    topic: str
+    types: tuple[str, ...] | None = None
+    start: Start = "head"
+    on_gap: OnGap = "raise"
+    window: int = DEFAULT_WINDOW

@@ -1,0 +1,196 @@
+"""One subscription: its cursor, the chain of `prev` and `to`, and its credit (docs/realtime.md, «The client», rule 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter, lt
+from typing import Literal
+
+from ..models.cursor import Cursor
+from ..models.event import AnyEvent
+from ..models.frames import Events, Subscribe, Subscribed, WireCursor
+from .items import Want
+from .states import SubscriptionState
+
+__all__ = ["Subscription", "Taken", "Violation"]
+
+_seq = attrgetter("seq")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The server broke the contract; `why` is a sentence for logs and errors."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a frame brought that is new. `repeated` counts the events that were here already."""
+
+    events: Sequence[AnyEvent]
+    repeated: int
+
+
+class Subscription:
+    """What is wanted, and how far it has been received. Knows nothing of the connection beyond its own `sid`.
+
+    `sid` is set while the server knows of it on this connection. `breaks` counts broken chains since the cursor last
+    moved, `failed_connections` the connections closed over them.
+    """
+
+    __slots__ = (
+        "_limit",
+        "_start_word",
+        "_used",
+        "answered",
+        "breaks",
+        "buffered",
+        "cursor",
+        "failed_connections",
+        "head",
+        "key",
+        "retries",
+        "sid",
+        "state",
+        "want",
+    )
+
+    def __init__(self, key: int, want: Want) -> None:
+        self.key = key
+        self.want = want
+        self.cursor: Cursor | None = None
+        self._start_word: Literal["start", "head"] = "head"
+        if isinstance(want.start, Cursor):
+            self.cursor = want.start
+        else:
+            self._start_word = want.start
+        self.sid: str | None = None
+        self.state = SubscriptionState.PENDING
+        self.answered = False
+        self.head: int | None = None
+        self.buffered = 0
+        self.breaks = 0
+        self.failed_connections = 0
+        self.retries = 0
+        self._limit = 0
+        self._used = 0
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How many more events the consumer's buffer takes."""
+        return self.want.window - self.buffered
+
+    def ask(self, sid: str, request_id: int) -> Subscribe:
+        """The frame that subscribes from where we are, under a new `sid`. Needs `room`."""
+        self.sid = sid
+        self.answered = False
+        self.state = SubscriptionState.PENDING
+        self._limit = self.room
+        self._used = 0
+        want = self.want
+        # Without a cursor the start is a word: a start that is a cursor became ours when this was made.
+        start = WireCursor.of(self.cursor) if self.cursor is not None else self._start_word
+        types = None if want.types is None else list(want.types)
+        return Subscribe(id=request_id, sid=sid, topic=want.topic, types=types, from_=start, limit=self._limit)
+
+    def detach(self) -> None:
+        """The connection is gone, or the `sid` is: what is wanted stays wanted, from the same cursor."""
+        self.sid = None
+        self.answered = False
+        self.state = SubscriptionState.PENDING
+
+    def accepted(self, frame: Subscribed) -> Violation | None:
+        """`subscribed` came: without a cursor of our own, it fixes where we begin."""
+        if self.answered:
+            return Violation("subscribed came twice for one sid")
+        begins = _cursor(frame.epoch, frame.seq)
+        if begins is None or frame.head < frame.seq:
+            return Violation("subscribed has no valid place in the log")
+        if self.cursor is None:
+            self.cursor = begins
+        elif frame.epoch != self.cursor.epoch:
+            return Violation("subscribed is of another epoch than the cursor, and no gap was declared")
+        elif frame.seq > self.cursor.seq:
+            return Violation(f"subscribed begins at {frame.seq}, after the cursor {self.cursor.seq}")
+        self.answered = True
+        self.retries = 0
+        self.head = frame.head
+        self._look_live()
+        return None
+
+    # --- receiving ----------------------------------------------------------------------------------------------------
+
+    def take(self, frame: Events) -> Taken | Violation:
+        """Checks the frame against the chain and the credit, and moves the cursor; a violation moves nothing."""
+        cursor = self.cursor
+        if not self.answered or cursor is None:
+            return Violation("events came before subscribed")
+        events = frame.events
+        prev, to = frame.prev, frame.to
+        if prev > cursor.seq:
+            return Violation(f"events begin after {prev}, the cursor is {cursor.seq}")
+        if prev < 0 or to < prev:
+            return Violation(f"events go from {prev} back to {to}")
+        if events and (wrong := self._wrong_order([*map(_seq, events)], prev, to)):
+            return Violation(wrong)
+        if not events and self.want.types is None and to > prev:
+            return Violation(f"no events between {prev} and {to}, although all types are wanted")
+        if len(events) > self._limit - self._used:
+            return Violation(f"{len(events)} events came on a credit of {self._limit - self._used}")
+        self._used += len(events)
+        fresh: Sequence[AnyEvent] = events
+        if events and events[0].seq <= cursor.seq:
+            fresh = [event for event in events if event.seq > cursor.seq]
+        if to > cursor.seq:
+            self.cursor = Cursor(cursor.epoch, to)
+            self.breaks = 0
+            self.failed_connections = 0
+            self._look_live()
+        self.buffered += len(fresh)
+        return Taken(fresh, len(events) - len(fresh))
+
+    def _wrong_order(self, seqs: list[int], prev: int, to: int) -> str | None:
+        if self.want.types is None:
+            if len(seqs) != to - prev or seqs != [*range(prev + 1, to + 1)]:
+                return f"the events between {prev} and {to} are not consecutive"
+        elif seqs[0] <= prev or seqs[-1] > to or not all(map(lt, seqs, seqs[1:])):
+            return f"the events between {prev} and {to} are out of order"
+        return None
+
+    def is_behind(self, sent_up_to: int) -> bool:
+        """Whether the server believes to have sent more than came: `at` of its ping, which comes after all of that."""
+        return self.answered and self.cursor is not None and sent_up_to > self.cursor.seq
+
+    def _look_live(self) -> None:
+        caught_up = self.cursor is not None and self.head is not None and self.cursor.seq >= self.head
+        if caught_up or self.state is SubscriptionState.LIVE:
+            self.state = SubscriptionState.LIVE
+        else:
+            self.state = SubscriptionState.REPLAYING
+
+    # --- credit -------------------------------------------------------------------------------------------------------
+
+    def credit(self) -> int | None:
+        """The new `limit` to send, once half of the window can be granted again; None while there is nothing to say."""
+        target = self._used + self.room
+        if not self.answered or target - self._limit < max(1, self.want.window // 2):
+            return None
+        self._limit = target
+        return target
+
+    @property
+    def lag(self) -> int | None:
+        if self.head is None or self.cursor is None:
+            return None
+        return max(0, self.head - self.cursor.seq)
+
+
+def _cursor(epoch: str, seq: int) -> Cursor | None:
+    try:
+        return Cursor(epoch, seq)
+    except ValueError:
+        return None

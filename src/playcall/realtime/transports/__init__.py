@@ -1,0 +1,1 @@
+"""What carries frames; no rule of the contract lives here."""
