@@ -27,6 +27,8 @@ CANCEL_WAIT_SECONDS = 2.0
 """How long an interrupted caller waits for its coroutine to clean up."""
 EXIT_WAIT_SECONDS = 2.0
 """How long the interpreter's exit waits for the loop to end."""
+FORK_WAIT_SECONDS = 1.0
+"""How long a fork waits for the loop to hold still, and the loop for the fork."""
 READ_AHEAD = 256
 """Items that a blocking iterator holds ready beyond the one in use."""
 
@@ -36,6 +38,7 @@ class LoopThread:
 
     _shared: ClassVar[LoopThread | None] = None
     _shared_lock: ClassVar[threading.Lock] = threading.Lock()
+    _forking: ClassVar[threading.Event | None] = None
     _parked: ClassVar[list[LoopThread]] = []
     """Loops of the parent process, in a forked child: kept, so that nothing frees what another thread was using."""
 
@@ -44,7 +47,6 @@ class LoopThread:
         self._awake = False
         self._inbox_lock = threading.Lock()
         self._loop = _new_loop()
-        self._closers: set[Callable[[], Coroutine[Any, Any, None]]] = set()
         self._stopping = False
         self._pid = os.getpid()
         started = threading.Event()
@@ -119,53 +121,50 @@ class LoopThread:
                 "in an async callback or provider use AsyncPlaycall and await"
             )
 
-    # --- closing with it ----------------------------------------------------------------------------------------------
-
-    def add_closer(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """Has `closer()` awaited before the loop ends at interpreter exit; returns how to take that back."""
-        self._closers.add(closer)
-        return lambda: self._closers.discard(closer)
+    # --- ending -------------------------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """Closes what is open, ends the loop and joins the thread, within `EXIT_WAIT_SECONDS`."""
+        """Cancels what runs, closes what is open, ends the loop and joins the thread, within `EXIT_WAIT_SECONDS`."""
         with self._inbox_lock:
             if self._stopping:
                 return
             self._stopping = True
-        closers = list(self._closers)
-
-        async def close_all() -> None:
-            async with asyncio.timeout(EXIT_WAIT_SECONDS * 0.75):
-                await asyncio.gather(*(closer() for closer in closers), return_exceptions=True)
-
-        def begin() -> None:
-            self._drain()
-            closing = self._loop.create_task(close_all())
-            closing.add_done_callback(self._end_loop)
-
         with contextlib.suppress(RuntimeError):  # the loop has ended already
-            self._loop.call_soon_threadsafe(begin)
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(EXIT_WAIT_SECONDS)
-
-    def _end_loop(self, closing: asyncio.Task[None]) -> None:
-        with contextlib.suppress(asyncio.CancelledError, Exception):  # a late closer must not keep the process
-            closing.result()
-        self._loop.stop()
 
     # --- the process's own events: fork and exit ----------------------------------------------------------------------
 
     @classmethod
     def before_fork(cls) -> None:
+        """Holds the loop still, so that no lock of a client is held by its thread when the child is made."""
         cls._shared_lock.acquire()
+        shared = cls._shared
+        if shared is None or shared.is_current_thread or not shared._thread.is_alive():
+            return
+        still, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            still.set()
+            go_on.wait(FORK_WAIT_SECONDS)
+
+        cls._forking = go_on
+        with contextlib.suppress(ClientClosedError):
+            shared.post(hold)
+            still.wait(FORK_WAIT_SECONDS)
 
     @classmethod
     def after_fork_in_parent(cls) -> None:
+        if cls._forking is not None:
+            cls._forking.set()
+            cls._forking = None
         cls._shared_lock.release()
 
     @classmethod
     def after_fork_in_child(cls) -> None:
         """The thread did not come along: park what it used, and let the next call start a new one."""
         cls._shared_lock = threading.Lock()
+        cls._forking = None
         if cls._shared is not None:
             cls._parked.append(cls._shared)
             cls._shared = None

@@ -249,6 +249,12 @@ class Authenticator:
                 self._renew_at = _renew_at(fetched)
             renewal.set_result(fetched)
 
+    def after_fork(self) -> None:
+        """In a forked child: a renewal of the parent's will not end here."""
+        self._lock = threading.Lock()
+        self._renewal = None
+        self._tasks = set()
+
     async def close(self) -> None:
         """Cancels a renewal that is under way on this loop."""
         tasks = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]

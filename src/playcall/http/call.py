@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from ..timeline import Attempt, Timeline
 from .paths import Path
-from .retry import IDEMPOTENT_METHODS, RetryPolicy
+from .retry import SAFE_METHODS, RetryPolicy
 from .transport import WireAnswer, WireStream
 
 __all__ = ["Answer", "Call", "Doing", "IncomingBody", "Progress"]
@@ -32,25 +32,27 @@ class Doing(StrEnum):
 
 @dataclass(slots=True)
 class Call:
-    """One call as its caller means it. `deadline_seconds` None means no bound but the context's."""
+    """One call as its caller means it.
+
+    `deadline_seconds` None means no bound but the context's. `repeatable`: it may reach the backend twice without harm.
+    """
 
     method: str
     path: Path
     policy: RetryPolicy
     deadline_seconds: float | None
+    repeatable: bool
     params: Mapping[str, str | int | float | bool | None] | None = None
     headers: Mapping[str, str] | None = None
     body: bytes | None = None
     content_type: str | None = None
     idempotency_key: str | None = None
     authenticated: bool = True
-    repeatable: bool | None = None
 
     @property
-    def may_repeat(self) -> bool:
-        if self.repeatable is not None:
-            return self.repeatable
-        return self.idempotency_key is not None or self.method in IDEMPOTENT_METHODS
+    def unsafe(self) -> bool:
+        """It may change something (RFC 9110 section 9.2.1)."""
+        return self.method not in SAFE_METHODS
 
 
 @dataclass(slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import random
 import secrets
 import time
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -86,6 +88,7 @@ class Engine:
         self._request_id_prefix = secrets.token_hex(6)
         self._pause_until = 0.0
         self._closed = False
+        _engines.add(self)
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -131,6 +134,22 @@ class Engine:
     def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
         """The answer's value. Raises: UnreadableAnswerError."""
         return decode(answer.wire, into, answer.timeline, answer.request_id)
+
+    def after_fork(self) -> None:
+        """In a forked child: what the parent's loops were doing is not going on here."""
+        self.limiter = Limiter(self.limiter.limit)
+        self.authenticator.after_fork()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def abandon(self) -> bool:
+        """For a client that is collected without `close()`: True if there was something to close."""
+        if self._closed:
+            return False
+        self._closed = True
+        return self.transport.abandon()
 
     async def close(self) -> None:
         if not self._closed:
@@ -194,15 +213,14 @@ class Engine:
                 request = self._wire_request(progress, credentials)
                 progress.doing = Doing.ANSWER
                 progress.attempt_began_at = time.monotonic()
-                unsafe = call.method not in ("GET", "HEAD", "OPTIONS")
                 # Until the opposite is proved: a deadline in the middle leaves it standing.
                 before = progress.may_have_happened
-                progress.may_have_happened = before or unsafe
+                progress.may_have_happened = before or call.unsafe
                 try:
                     answer = await send(request)
                 except TransportFault as fault:
                     sent = fault.kind is not FailureKind.NOT_SENT
-                    progress.may_have_happened = before or (unsafe and sent)
+                    progress.may_have_happened = before or (call.unsafe and sent)
                     failure = Failure(fault.kind)
                     decision = self._decide(progress, failure)
                     progress.note(fault.text, decision.reason, sent=sent)
@@ -262,7 +280,7 @@ class Engine:
             failure,
             attempt=len(progress.attempts) + 1,
             policy=progress.call.policy,
-            repeatable=progress.call.may_repeat,
+            repeatable=progress.call.repeatable,
             left_seconds=progress.left_seconds(),
             budget_left=self.budget.tokens >= 1,
             random=random.random,
@@ -292,7 +310,6 @@ class Engine:
         """Follows a redirect of a safe method anywhere, and of a repeatable one (307, 308) on the same origin."""
         call = progress.call
         target = urljoin(progress.url, answer.headers["Location"])
-        safe = call.method in ("GET", "HEAD")
         scheme, host, port = origin(target)
         same = (scheme, host, port) == origin(progress.url)
         refusal: str | None = None
@@ -300,7 +317,7 @@ class Engine:
             refusal = f"more than {MAX_REDIRECTS} redirects"
         elif scheme not in ("http", "https") or (self._origin[0] == "https" and scheme != "https"):
             refusal = f"it leads to {scheme or 'nowhere'}, away from {self._origin[0]}"
-        elif not safe and not (same and answer.status in (307, 308)):
+        elif call.unsafe and not (same and answer.status in (307, 308)):
             refusal = f"a {call.method} must not be repeated elsewhere"
         where = f"{answer.status} to {scheme}://{host}:{port}"
         if refusal is None:
@@ -360,10 +377,10 @@ class Engine:
             Path(path, path),
             RetryPolicy(budget=None),
             READ_TIMEOUT_SECONDS,
+            repeatable=True,
             body=urlencode(form).encode(),
             content_type="application/x-www-form-urlencoded",
             authenticated=False,
-            repeatable=True,
         )
         answer = await self.request(call)
         pair = self.read(answer, TokenPair)
@@ -423,3 +440,14 @@ class Engine:
 
 def _text(value: str | int | float | bool) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import ssl
 import threading
 import weakref
@@ -67,6 +69,7 @@ class _Slot:
     loop: weakref.ref[asyncio.AbstractEventLoop]
     session: aiohttp.ClientSession
     guard: AsyncGenerator[None, None]
+    pid: int = field(default_factory=os.getpid)
 
 
 @dataclass(slots=True)
@@ -102,6 +105,22 @@ class SessionPool:
         await anext(guard)
         return session
 
+    def abandon(self) -> bool:
+        """Has the sessions of living loops closed soon, for a client that nobody can close any more.
+
+        Returns whether there were any. Sessions of the process that this one was forked from are left alone.
+        """
+        self._closed = True
+        found = False
+        for slot in list(self._slots.values()):
+            loop = slot.loop()
+            if loop is None or loop.is_closed() or slot.session.closed or slot.pid != os.getpid():
+                continue
+            found = True
+            with contextlib.suppress(RuntimeError):  # the loop closed this moment, and its end closes the session
+                loop.call_soon_threadsafe(_close_soon, loop, slot.session)
+        return found
+
     async def _close_with_loop(self, key: int, session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
         try:
             yield
@@ -136,3 +155,12 @@ class SessionPool:
         slot = self._slots.get(id(asyncio.get_running_loop()))
         if slot is not None:
             await slot.guard.aclose()
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
+    task = loop.create_task(session.close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)

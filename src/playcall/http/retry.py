@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Failure", "FailureKind", "RetryBudget", "RetryPolicy", "decide", "retry_after_seconds"]
 
 RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""RFC 9110 section 9.2.2. PUT and DELETE of ours carry a key as well."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""RFC 9110 section 9.2.1. PUT and DELETE are idempotent too (9.2.2), but a repeat that comes after somebody else's write
+undoes it, or answers 404 for what succeeded: they are repeated by their key, as all writes are."""
 IN_PROGRESS_CODE = "idempotency_in_progress"
 
 
@@ -96,7 +97,7 @@ def decide(
     """Whether attempt number `attempt` (from 1) is followed by another.
 
     Args:
-        repeatable: The request may reach the backend twice without harm: its method is idempotent, or it carries an
+        repeatable: The request may reach the backend twice without harm: its method is safe, or it carries an
             idempotency key that the far end honours.
         left_seconds: What is left of the call's deadline.
         budget_left: The retry budget has a token.

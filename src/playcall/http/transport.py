@@ -74,6 +74,9 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
+    def abandon(self) -> bool:
+        """Has what is open closed soon, without waiting; True if anything was open."""
+        ...
 
 
 class AiohttpTransport:
@@ -122,6 +125,9 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         await self.pool.close()
+
+    def abandon(self) -> bool:
+        return self.pool.abandon()
 
 
 class _AiohttpStream:

@@ -1,0 +1,228 @@
+"""Runs: how a playbook's execution stands, and everything that happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Final, Literal, Protocol, TypeAlias
+
+from ..deadline import check_seconds
+from ..errors import InvalidArgumentError, RunFailedError, UnreadableAnswerError
+from ..faces import Awaiting, FaceT, call, stream
+from ..http.paths import Path, path
+from ..models.cursor import Cursor
+from ..models.event import AnyEvent, RunData
+from ..models.run import Artifact, LogLevel, LogLine, Run, RunStatus, RunStep
+from ..models.topic import run_topic
+from .api_client import BaseAPIClient
+from .paging import pages
+from .resource import Resource
+
+__all__ = ["EventSource", "RunItem", "RunService", "RunSnapshot"]
+
+CURSOR_HEADER: Final = "X-Event-Cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """The run as a GET gave it, and its place in the run's log: events that follow come after `cursor`."""
+
+    data: RunData
+    cursor: Cursor
+    type: Literal["run.snapshot"] = "run.snapshot"
+    terminal: bool = False
+
+
+RunItem: TypeAlias = RunSnapshot | AnyEvent
+
+
+class EventSource(Protocol):
+    """What this service needs of realtime: the events of a topic after a place, gaps raised, ended by the last one."""
+
+    def events_of(
+        self, topic: str, *, start: Cursor | Literal["start"]
+    ) -> AbstractAsyncContextManager[AsyncIterator[AnyEvent]]:
+        """Raises: RealtimeError; TopicForbiddenError; EventGapError."""
+        ...
+
+
+class RunService(Resource[Run, FaceT]):
+    """`client.runs`. Beside the general errors: RunNotFoundError, RunEndedError, RunNotEndedError, ArtifactNotFoundError."""
+
+    def __init__(self, api: BaseAPIClient, events: EventSource, *, blocking: bool = False) -> None:
+        super().__init__(api, "/runs", Run, blocking=blocking)
+        self._events = events
+
+    @stream
+    async def list(
+        self: RunService[Awaiting],
+        *,
+        status: RunStatus | str | None = None,
+        playbook: str | None = None,
+        page_size: int | None = None,
+        max_items: int | None = None,
+    ) -> AsyncIterator[Run]:
+        """Your runs, oldest first: with a status, of a playbook (its id)."""
+        filters = {"status": status, "playbook": playbook}
+        async for run in pages(self._api, self._path, Run, page_size, max_items, filters):
+            yield run
+
+    @call
+    async def cancel(self: RunService[Awaiting], id: str, *, idempotency_key: str | None = None) -> Run:
+        """Asks for the run to be stopped; it is `cancelled` once its step has really ended. Raises RunEndedError."""
+        return await self._act(id, "cancel", Run, idempotency_key)
+
+    @call
+    async def pause(self: RunService[Awaiting], id: str, *, idempotency_key: str | None = None) -> Run:
+        """Asks for the run to be paused; it is `paused` before its next step. Raises RunEndedError."""
+        return await self._act(id, "pause", Run, idempotency_key)
+
+    @call
+    async def resume(self: RunService[Awaiting], id: str, *, idempotency_key: str | None = None) -> Run:
+        """Lets a paused run go on. Raises RunEndedError."""
+        return await self._act(id, "resume", Run, idempotency_key)
+
+    @call
+    async def retry(self: RunService[Awaiting], id: str, *, idempotency_key: str | None = None) -> Run:
+        """A new run (`retry_of` this one) that reuses the outputs of its finished steps. Raises RunNotEndedError."""
+        return await self._act(id, "retry", Run, idempotency_key)
+
+    @stream
+    async def steps(
+        self: RunService[Awaiting], id: str, *, page_size: int | None = None, max_items: int | None = None
+    ) -> AsyncIterator[RunStep]:
+        """The run's steps, in the playbook's order."""
+        async for step in pages(self._api, self._item(id, "/steps"), RunStep, page_size, max_items, {}):
+            yield step
+
+    @stream
+    async def logs(
+        self: RunService[Awaiting],
+        id: str,
+        *,
+        level: LogLevel | str | None = None,
+        page_size: int | None = None,
+        max_items: int | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """What the run has logged so far, oldest first; of a level and above."""
+        async for line in pages(self._api, self._item(id, "/logs"), LogLine, page_size, max_items, {"level": level}):
+            yield line
+
+    @stream
+    async def artifacts(
+        self: RunService[Awaiting], id: str, *, page_size: int | None = None, max_items: int | None = None
+    ) -> AsyncIterator[Artifact]:
+        """The files that the run has made so far."""
+        async for artifact in pages(self._api, self._item(id, "/artifacts"), Artifact, page_size, max_items, {}):
+            yield artifact
+
+    @call
+    async def read_artifact(self: RunService[Awaiting], id: str, name: str) -> bytes:
+        """An artifact's content, in memory; for a large one use `download_artifact`.
+
+        Raises:
+            ArtifactNotFoundError: the run has no such file.
+        """
+        answer = await self._api.answer("GET", _artifact(id, name), headers={"Accept": "*/*"})
+        return answer.wire.body
+
+    @call
+    async def download_artifact(self: RunService[Awaiting], id: str, name: str, to: str | FilePath) -> FilePath:
+        """Writes an artifact to the file `to`, piece by piece, and returns its path.
+
+        The file is there whole or not at all: it is written beside its place and moved there at the end.
+
+        Raises:
+            ArtifactNotFoundError: the run has no such file.
+            InvalidArgumentError: `to` cannot be written.
+            ConnectionLostError: the content broke off.
+        """
+        target = FilePath(to)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            file = await asyncio.to_thread(part.open, "wb")
+        except OSError as error:
+            raise InvalidArgumentError(f"{target} cannot be written: {error.strerror}") from error
+        try:
+            try:
+                async with self._api.stream("GET", _artifact(id, name), headers={"Accept": "*/*"}) as incoming:
+                    async for chunk in incoming.stream.chunks():
+                        await asyncio.to_thread(file.write, chunk)
+            finally:
+                await asyncio.to_thread(file.close)
+            await asyncio.to_thread(os.replace, part, target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return target
+
+    @stream
+    async def watch(
+        self: RunService[Awaiting], id: str, *, start: Cursor | Literal["snapshot", "start"] = "snapshot"
+    ) -> AsyncIterator[RunItem]:
+        """Everything that happens in the run, each event once and in order, until it ends; across any disconnect.
+
+        Args:
+            start: `snapshot` yields a `RunSnapshot` first, then what follows it; `start` yields every event from the
+                first; a `Cursor` yields what comes after it.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            EventGapError: events were lost for good (their retention had passed).
+            RealtimeError: the stream cannot go on.
+        """
+        run, cursor = await self._snapshot(id)
+        if start == "snapshot":
+            yield RunSnapshot(RunData(run=run), cursor, terminal=run.ended_at is not None)
+            if run.ended_at is not None:
+                return  # state and cursor are of one moment, so the terminal event is not after it
+            start = cursor
+        elif isinstance(start, Cursor) and run.ended_at is not None and start == cursor:
+            return
+        async with self._events.events_of(run_topic(id), start=start) as events:
+            async for event in events:
+                yield event
+
+    @call
+    async def wait(
+        self: RunService[Awaiting], id: str, *, timeout_seconds: float | None = None, check: bool = False
+    ) -> Run:
+        """Waits until the run has ended, and returns how it did.
+
+        Raises:
+            RunFailedError: with `check`, when it ended otherwise than completed.
+            TimeoutError: it had not, after `timeout_seconds` (None: no bound). The run goes on.
+        """
+        seconds = None if timeout_seconds is None else check_seconds(timeout_seconds, "timeout_seconds")
+        async with asyncio.timeout(seconds):
+            run, _ = await self._snapshot(id)
+            if run.ended_at is None:
+                watcher = self.watch
+                async for _item in watcher(id):
+                    pass
+                run, _ = await self._snapshot(id)
+        if check and run.status != RunStatus.COMPLETED:
+            why = "" if run.error is None else f": {run.error.message}"
+            raise RunFailedError(f"the run {id} of {run.playbook_name!r} ended as {run.status}{why}", run=run)
+        return run
+
+    async def _snapshot(self: RunService[Awaiting], id: str) -> tuple[Run, Cursor]:
+        answer = await self._api.answer("GET", self._item(id))
+        run = self._api.engine.read(answer, Run)
+        header = answer.wire.headers.get(CURSOR_HEADER, "")
+        try:
+            return run, Cursor.parse(header)
+        except ValueError as error:
+            raise UnreadableAnswerError(
+                f"GET {self._item(id).text} gave no usable {CURSOR_HEADER}: {error}",
+                timeline=answer.timeline,
+                field=CURSOR_HEADER,
+            ) from None
+
+
+def _artifact(id: str, name: str) -> Path:
+    return path("/runs/{id}/artifacts/{name_}", id=id, name_=name)
