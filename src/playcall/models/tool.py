@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, PlainSerializer, SecretStr, StringConstraints
 
 from .base import JsonObject, Open, RequestModel, Resource, WireModel
 from .ids import TaskId, ToolId
@@ -24,6 +24,16 @@ class ToolKind(StrEnum):
     """An HTTP endpoint of one's own, called with the parameters as JSON."""
 
 
+def _shown(headers: dict[str, SecretStr]) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in headers.items()}
+
+
+SecretHeaders: TypeAlias = Annotated[
+    dict[str, SecretStr], PlainSerializer(_shown, return_type=dict[str, str], when_used="json")
+]
+"""Hidden in every repr, and in no answer; shown only in the JSON of the request that registers them."""
+
+
 class ToolSpec(RequestModel, frozen=True):
     """Registers a tool. `name` is unique for its owner.
 
@@ -37,7 +47,7 @@ class ToolSpec(RequestModel, frozen=True):
     implementation: str | None = None
     url: str | None = None
     method: str = "POST"
-    secret_headers: dict[str, SecretStr] = {}
+    secret_headers: SecretHeaders = {}
     parameters: JsonObject | None = None
     defaults: JsonObject = {}
     timeout_seconds: Seconds | None = None
@@ -49,7 +59,7 @@ class ToolPatch(RequestModel, frozen=True):
     description: str | None = None
     url: str | None = None
     method: str | None = None
-    secret_headers: dict[str, SecretStr] | None = None
+    secret_headers: SecretHeaders | None = None
     parameters: JsonObject | None = None
     defaults: JsonObject | None = None
     timeout_seconds: Seconds | None = None
