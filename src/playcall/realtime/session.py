@@ -91,6 +91,8 @@ class Session:
         self._auth_id: int | None = None
         # its history
         self.problem: str | None = None
+        self.failure: RealtimeError | None = None
+        """Why it is, or last was, FAILED."""
         self.attempts = 0
         self.reconnects = 0
         self._ready_since: float | None = None
@@ -420,6 +422,7 @@ class Session:
 
     def _fail(self, error: RealtimeError) -> None:
         self.problem = error.message
+        self.failure = error
         self._suspects = 0
         self._renewed = False
         self._move(ConnectionState.FAILED, error.message)

@@ -1,0 +1,476 @@
+"""Drives one session on one event loop: does what it says, tells it what happened. No rule of the contract is here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
+
+from ..errors import (
+    ClientClosedError,
+    ConfigurationError,
+    PlaycallError,
+    RealtimeAuthError,
+    RealtimeTimeoutError,
+    StatusError,
+)
+from .buffer import Buffer
+from .codec import UnreadableFrameError, decode, encode
+from .effects import (
+    Answered,
+    CheckIdentity,
+    Connect,
+    DeclareGap,
+    Deliver,
+    Disconnect,
+    Effect,
+    End,
+    Moved,
+    RefreshToken,
+    RenewCredentials,
+    Send,
+)
+from .items import Want
+from .session import RENEW_SECONDS, Session
+from .states import ConnectionState, RealtimePicture, StateChange, SubscriptionPicture
+from .transports.base import Closed, Link, LinkLostError, Transport, UpgradeRefusedError
+
+if TYPE_CHECKING:
+    from ..http.auth import Authenticator, Credentials
+
+__all__ = ["Connection"]
+
+P = ParamSpec("P")
+
+log = logging.getLogger("playcall.realtime")
+
+CLOSE_SECONDS = 5.0
+"""How long `close` waits for sockets and errands before it cancels them."""
+LEAST_FRAME_BYTES = 1024 * 1024
+MOST_FRAME_BYTES = 64 * 1024 * 1024
+"""Whatever `welcome` says, no frame larger than this is read."""
+FRAMES_A_TURN = 16
+"""Frames read before others on the loop get a turn, however fast they come."""
+
+
+class _Attempt:
+    """One connection, from dialling to its close."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.outbox: deque[str] = deque()
+        self.has_output = asyncio.Event()
+        self.over = False
+        self.code = 1000
+        self.reason = ""
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes it, whatever it is doing. From within its own task it must return at once instead of being cancelled."""
+        self.over = True
+        self.code, self.reason = code, reason
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
+
+
+class Connection:
+    """All subscriptions of one client over one connection; made and used on one running loop.
+
+    Everything that runs for it is a task that it holds, and is gone when `close` returns.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        authenticator: Authenticator | None,
+        *,
+        client: str,
+        on_change: Callable[[StateChange], None],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.pid = os.getpid()
+        self._transport = transport
+        self._authenticator = authenticator
+        self._credentials: Credentials | None = None
+        self._on_change = on_change
+        self._session = Session(random=random.random, client=client)
+        self._attempt: _Attempt | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._buffers: dict[int, Buffer] = {}
+        self._answers: dict[int, asyncio.Future[PlaycallError | None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._flushing = False
+
+    # --- subscriptions ------------------------------------------------------------------------------------------------
+
+    async def open(self, want: Want, buffer: Buffer, *, wait: bool, ends_at: float | None) -> int:
+        """Wants a topic, and fills `buffer`; returns the key for `taken` and `withdraw`.
+
+        Args:
+            wait: Until the server has answered.
+            ends_at: The `time.monotonic()` moment at which waiting ends, None for never.
+
+        Raises:
+            RealtimeTimeoutError: no answer in time; the subscription was withdrawn.
+            RealtimeError: it was refused, or the connection failed for good.
+            ClientClosedError: closed before or meanwhile.
+        """
+        key = self._session.subscribe(self.loop.time(), want)
+        self._buffers[key] = buffer
+        answer: asyncio.Future[PlaycallError | None] = self.loop.create_future()
+        self._answers[key] = answer
+        self._flush()
+        if not wait:
+            self._answers.pop(key, None)
+            return key
+        try:
+            async with asyncio.timeout(None if ends_at is None else max(0.0, ends_at - time.monotonic())):
+                error = await answer
+        except TimeoutError:
+            problem = self._session.problem
+            self.withdraw(key)
+            raise RealtimeTimeoutError(
+                f"the subscription to {want.topic} was not answered in time"
+                + (f"; the last problem: {problem}" if problem else "")
+            ) from None
+        except BaseException:
+            self.withdraw(key)
+            raise
+        finally:
+            self._answers.pop(key, None)
+        if error is not None:
+            raise error
+        return key
+
+    def withdraw(self, key: int) -> None:
+        """No longer wanted; its buffer gets nothing more."""
+        self._session.unsubscribe(key)
+        self._buffers.pop(key, None)
+        self._flush()
+
+    def taken(self, key: int, count: int) -> None:
+        """The consumer took `count` events out of its buffer."""
+        self._session.taken(key, count)
+        self._flush()
+
+    def wake(self) -> None:
+        """The backend has answered over HTTP."""
+        self._session.wake(self.loop.time())
+        self._flush()
+
+    # --- what it shows ------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        return self._session.state
+
+    @property
+    def auth_failed(self) -> bool:
+        """Whether it has failed because the credentials were refused."""
+        return self.state is ConnectionState.FAILED and isinstance(self._session.failure, RealtimeAuthError)
+
+    @property
+    def usable(self) -> bool:
+        """False once its loop or process is gone; then another must be made."""
+        return not self.loop.is_closed() and self.pid == os.getpid()
+
+    def picture(self) -> RealtimePicture:
+        """Readable from any thread; figures may be a moment apart."""
+        session = self._session
+        desired = session.desired
+        waiting = session.state is ConnectionState.BACKOFF
+        subscriptions = tuple(
+            SubscriptionPicture(
+                topic=each.want.topic,
+                types=each.want.types,
+                state=each.state,
+                received=each.cursor,
+                lag=each.lag,
+                buffered=0 if (buffer := self._buffers.get(each.key)) is None else buffer.size,
+            )
+            for each in desired.all
+        )
+        return RealtimePicture(
+            state=session.state,
+            transport=self._transport.name,
+            connection_id=session.connection_id,
+            problem=session.problem,
+            retry_in_seconds=max(0.0, session.next_timer - self.loop.time()) if waiting else None,
+            latency_seconds=session.latency_seconds,
+            attempts=session.attempts,
+            reconnects=session.reconnects,
+            received=desired.received,
+            repeated=desired.repeated,
+            gaps=desired.gaps,
+            subscriptions=subscriptions,
+        )
+
+    # --- closing ------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Ends every subscription and the connection; returns when nothing of it runs any more. Safe to call again."""
+        self._session.close()
+        self._flush()
+        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._session.finished()
+        self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _abandon(self) -> None:
+        """The loop is ending under us: whoever waits for events must hear of it."""
+        self._session.close()
+        self._session.finished()
+        self._flush()
+
+    # --- effects ------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Does what the session wants done; a callback may come back here, and then the outer one goes on with it."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            while effects := self._session.take_effects():
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._flushing = False
+        self._arm()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Deliver(key, events, to):
+                if (buffer := self._buffers.get(key)) is not None:
+                    buffer.put_events(events, to)
+            case Send(frame):
+                if (attempt := self._attempt) is not None:
+                    attempt.outbox.append(encode(frame))
+                    attempt.has_output.set()
+            case Connect():
+                self._attempt = attempt = _Attempt()
+                attempt.task = self._spawn(self._run(attempt))
+            case Disconnect(code, reason):
+                if self._attempt is not None:
+                    self._attempt.end(code, reason)
+                    self._attempt = None
+            case Answered(key):
+                self._answer(key, None)
+            case DeclareGap(key, gap):
+                if (buffer := self._buffers.get(key)) is not None:
+                    buffer.put_gap(gap)
+            case End(key, error):
+                if (buffer := self._buffers.pop(key, None)) is not None:
+                    buffer.end(error)
+                self._answer(key, error)
+            case Moved(change):
+                self._moved(change)
+            case RenewCredentials():
+                self._spawn(self._renew())
+            case RefreshToken():
+                self._spawn(self._refresh())
+            case CheckIdentity():
+                self._spawn(self._check_identity())
+
+    def _answer(self, key: int, error: PlaycallError | None) -> None:
+        answer = self._answers.pop(key, None)
+        if answer is not None and not answer.done():
+            answer.set_result(error)
+
+    def _moved(self, change: StateChange) -> None:
+        level = logging.WARNING if change.new is ConnectionState.FAILED else logging.INFO
+        log.log(
+            level,
+            "realtime %s -> %s: %s",
+            change.old,
+            change.new,
+            change.why,
+            extra={"event": "realtime.state", "before": str(change.old), "after": str(change.new)},
+        )
+        try:
+            self._on_change(change)
+        except Exception:
+            log.exception("a callback for realtime states raised", extra={"event": "realtime.callback_failed"})
+
+    def _arm(self) -> None:
+        """Has `tick` called in time. A timer that is too early only looks again; each frame need not move it."""
+        wanted = self._session.next_timer
+        if wanted >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wanted
+        self._timer = self.loop.call_at(wanted, self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self._session.tick(self.loop.time())
+        self._flush()
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- one connection -----------------------------------------------------------------------------------------------
+
+    async def _run(self, attempt: _Attempt) -> None:
+        session = self._session
+        link: Link | None = None
+        try:
+            credentials = await self._current_credentials()
+            headers: Mapping[str, str] = {} if credentials is None else credentials.headers
+            limit = min(MOST_FRAME_BYTES, max(LEAST_FRAME_BYTES, session.max_frame_bytes or 0))
+            link = await self._transport.dial(headers, max_frame_bytes=limit)
+            session.opened(self.loop.time())
+            self._flush()
+            await self._converse(attempt, link)
+        except asyncio.CancelledError:
+            if not attempt.over:
+                self._abandon()
+            raise
+        except _NoCredentialsError as error:
+            self._report(attempt, session.no_credentials, error.message, refused=error.refused)
+        except UpgradeRefusedError as error:
+            self._report(attempt, session.refused, error.status, error.retry_after_seconds, error.detail)
+        except LinkLostError as error:
+            self._report(attempt, session.lost, error.message, reached=error.reached, permanent=error.permanent)
+        except Exception as error:
+            # Ours, not the far end's: loud, and not the end of everything.
+            log.exception("the realtime connection failed inside the client", extra={"event": "realtime.defect"})
+            self._report(attempt, session.lost, f"inside the client ({type(error).__name__})")
+        finally:
+            if link is not None:
+                await link.close(attempt.code, attempt.reason)
+
+    async def _converse(self, attempt: _Attempt, link: Link) -> None:
+        writer = self._spawn(self._write(attempt, link))
+        try:
+            await self._read(attempt, link)
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    async def _read(self, attempt: _Attempt, link: Link) -> None:
+        session = self._session
+        frames = 0
+        while not attempt.over:
+            try:
+                got = await link.receive()
+                if isinstance(got, Closed):
+                    self._report(attempt, session.closed, got.code, got.reason)
+                    return
+                frame = decode(got)
+            except UnreadableFrameError as error:
+                self._report(attempt, session.unreadable, str(error))
+                return
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("frame %s", frame.op, extra={"event": "realtime.frame", "op": frame.op})
+            session.received(self.loop.time(), frame)
+            self._flush()
+            frames += 1
+            if frames % FRAMES_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _write(self, attempt: _Attempt, link: Link) -> None:
+        while True:
+            await attempt.has_output.wait()
+            attempt.has_output.clear()
+            while attempt.outbox:
+                try:
+                    await link.send(attempt.outbox.popleft())
+                except LinkLostError as error:
+                    self._report(attempt, self._session.lost, error.message)
+                    if attempt.task is not None:
+                        attempt.task.cancel()  # it waits for frames that no longer matter
+                    return
+
+    def _report(
+        self, attempt: _Attempt, fact: Callable[Concatenate[float, P], None], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Tells the session what became of `attempt`, unless it has given that one up already."""
+        if attempt.over:
+            return
+        fact(self.loop.time(), *args, **kwargs)
+        self._flush()
+        attempt.over = True
+        if self._attempt is attempt:
+            self._attempt = None
+
+    # --- credentials --------------------------------------------------------------------------------------------------
+
+    async def _current_credentials(self) -> Credentials | None:
+        if self._authenticator is None:
+            return None
+        try:
+            self._credentials = await self._authenticator.credentials()
+        except Exception as error:
+            raise _NoCredentialsError(_said(error), refused=_is_refusal(error)) from error
+        return self._credentials
+
+    async def _renew(self) -> None:
+        """Credentials were refused: are there others?"""
+        outcome: Literal["new", "same", "failed"] = "same"
+        if self._authenticator is not None and self._credentials is not None:
+            try:
+                async with asyncio.timeout(RENEW_SECONDS):
+                    outcome = "new" if await self._authenticator.renew(self._credentials) else "same"
+            except Exception as error:
+                outcome = "same" if _is_refusal(error) else "failed"
+                log.warning("credentials were not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
+        self._session.renewed(self.loop.time(), outcome)
+        self._flush()
+
+    async def _refresh(self) -> None:
+        """The token in use will expire: a newer one goes in-band, so that nothing is interrupted."""
+        bearer: str | None = None
+        used = self._credentials
+        if self._authenticator is not None and used is not None:
+            try:
+                async with asyncio.timeout(RENEW_SECONDS):
+                    # What is cached may be as old as what we use; a lapse elsewhere may have brought a newer one.
+                    current = await self._authenticator.credentials()
+                    if current.bearer == used.bearer and await self._authenticator.renew(used):
+                        current = await self._authenticator.credentials()
+                if current.bearer != used.bearer:
+                    bearer, self._credentials = current.bearer, current
+            except Exception as error:
+                log.warning("the token was not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
+        self._session.token(self.loop.time(), bearer)
+        self._flush()
+
+    async def _check_identity(self) -> None:
+        headers: Mapping[str, str] = {} if self._credentials is None else self._credentials.headers
+        known = await self._transport.is_known(headers)
+        self._session.identity(known)
+        self._flush()
+
+
+class _NoCredentialsError(PlaycallError):
+    def __init__(self, message: str, *, refused: bool) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether asking again would not help: the token endpoint said no, or the provider gave no token."""
+    if isinstance(error, StatusError):
+        return error.status in (400, 401, 403)
+    return isinstance(error, ConfigurationError | ClientClosedError)
+
+
+def _said(error: Exception) -> str:
+    """Only the class of a foreign error: its text may hold the secret."""
+    return error.message if isinstance(error, PlaycallError) else type(error).__name__
