@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 from ...models import LogLevel
 from .failure import ToolFailure, ToolStopped
 
-__all__ = ["ToolContext", "ToolLimits", "WrittenFile"]
+__all__ = ["ToolContext", "ToolLimits", "WrittenFile", "printable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,11 +73,11 @@ class ToolContext:
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Says how far the call is: `done` of `total` units; `total` is None while it is not known."""
-        self.progress_sink(done, total, message)
+        self.progress_sink(done, total, printable(message))
 
     def log(self, level: LogLevel, message: str) -> None:
         """Writes one line to the run's log."""
-        self.log_sink(level, message)
+        self.log_sink(level, printable(message))
 
     def check_stopped(self) -> None:
         """To be called now and then by work in a thread.
@@ -196,6 +196,11 @@ class ToolContext:
         entry = WrittenFile(name, kind, len(content), hashlib.sha256(content).hexdigest())
         self.written[name] = entry
         return entry
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates, as the names of files hold them whose bytes are not UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_odd(path: str) -> None:

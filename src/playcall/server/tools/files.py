@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ...models import JsonObject
-from .context import ToolContext
+from .context import ToolContext, printable
 from .definition import Parameters, tool
 from .failure import ToolFailure
 
@@ -54,7 +54,7 @@ def _list(parameters: ListParameters, context: ToolContext) -> JsonObject:
                 size = path.stat().st_size
             except OSError:
                 continue  # gone since it was listed
-            found.append({"path": path.relative_to(folder).as_posix(), "size_bytes": size})
+            found.append({"path": printable(path.relative_to(folder).as_posix()), "size_bytes": size})
         if truncated:
             break
     return {"files": found, "count": len(found), "truncated": truncated}

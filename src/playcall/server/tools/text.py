@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ...models import JsonObject
-from .context import ToolContext
+from .context import ToolContext, printable
 from .definition import Parameters, tool
 from .failure import ToolFailure
 
@@ -59,7 +59,7 @@ def _search(parameters: SearchParameters, pattern: re.Pattern[str], context: Too
         searched += 1
         if searched % 50 == 0:
             context.progress(searched, None, f"{len(matches)} matches")
-        name = path.name if path == root else path.relative_to(root).as_posix()
+        name = printable(path.name if path == root else path.relative_to(root).as_posix())
         for number, line in enumerate(text.splitlines(), 1):
             if pattern.search(line[: 10 * _LINE_CHARACTERS]):
                 if len(matches) == parameters.limit:

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ....models import JsonObject, LogLevel
-from ..context import ToolContext
+from ..context import ToolContext, printable
 from ..definition import Parameters
 from ..failure import ToolFailure
 
@@ -82,7 +82,7 @@ class Walk:
         paths = [p for p in self._paths(root) if suffix is None or p.suffix == suffix]
         for number, path in enumerate(paths, 1):
             self.context.check_stopped()
-            name = path.name if path == root else path.relative_to(root).as_posix()
+            name = printable(path.name if path == root else path.relative_to(root).as_posix())
             raw = self._read(path, name)
             if raw is not None:
                 self.seen += 1
@@ -96,7 +96,7 @@ class Walk:
         """One file was left out, and why; the first notes are kept, all are counted."""
         self.skipped += 1
         if len(self.notes) < _MAX_NOTES:
-            self.notes.append(f"{name}: {why}")
+            self.notes.append(printable(f"{name}: {why}"))
 
     def outcome(self, figures: JsonObject) -> JsonObject:
         """The tool's output: its figures, beside what was left out."""

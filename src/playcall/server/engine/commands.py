@@ -1,0 +1,347 @@
+"""What callers ask of runs and tasks, as changes within their transaction.
+
+Whatever is returned has been written; what must follow the commit (stopping work in this process, removing folders) is
+the engine's, by the methods that its caller uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from ...models import JsonObject, RunStatus, RunWish, StepStatus, TaskSpec, TaskStatus
+from ..clock import utc_now
+from ..ids import new_id
+from ..problems import ApiError
+from ..store.database import Transaction
+from ..store.tables import AgentRow, ArtifactRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow
+from .announce import announce_run, announce_run_deleted, announce_task, announce_task_deleted
+from .operation import end_task
+from .records import ENDED_RUN, ENDED_TASK, spec_of
+from .run_flow import end_run
+from .runtime import Runtime
+
+__all__ = ["RUN_WORKFLOW", "TASK_WORKFLOW", "Commands"]
+
+RUN_WORKFLOW = "playcall.run"
+TASK_WORKFLOW = "playcall.task"
+
+
+class Commands:
+    """Each takes rows that belong to the caller and are locked by the transaction."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def create_run(
+        self, tx: Transaction, playbook: PlaybookRow, inputs: JsonObject, idempotency_key: str | None
+    ) -> RunRow:
+        """A queued run, with its steps and its workflow. `inputs` have been bound.
+
+        Raises:
+            ApiError: 422 `idempotency_key_reused`: the key belongs to another run of this owner, for ever.
+        """
+        request_hash = _hash({"playbook": playbook.id, "inputs": inputs})
+        if idempotency_key is not None:
+            known = await tx.session.scalar(
+                select(RunRow).where(RunRow.owner_id == playbook.owner_id, RunRow.idempotency_key == idempotency_key)
+            )
+            if known is not None:
+                if known.request_hash != request_hash:
+                    raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key has started another run before")
+                return known
+        snapshot: JsonObject = {
+            "name": playbook.name,
+            "description": playbook.description,
+            "tags": playbook.tags,
+            "inputs": playbook.inputs,
+            "agents": playbook.agents,
+            "steps": playbook.steps,
+        }
+        run = _new_run(
+            owner_id=playbook.owner_id,
+            playbook_id=playbook.id,
+            playbook_name=playbook.name,
+            playbook_version=playbook.version,
+            playbook=snapshot,
+            inputs=inputs,
+            steps_total=len(playbook.steps),
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
+        tx.session.add(run)
+        await tx.session.flush()
+        for position, step in enumerate(spec_of(snapshot)):
+            tx.session.add(
+                RunStepRow(
+                    run_id=run.id,
+                    id=step.id,
+                    position=position,
+                    type=step.type,
+                    description=step.description,
+                    status=StepStatus.PENDING,
+                    attempt=0,
+                )
+            )
+        announce_run(tx, run, "created")
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run.id, run.segment)
+        return run
+
+    async def retry_run(self, tx: Transaction, run: RunRow) -> RunRow:
+        """A new run that takes over the outputs of this one's finished steps, and the files they made.
+
+        Raises:
+            ApiError: 409 `run_not_retryable`: it has not ended, or has completed.
+        """
+        if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+            raise _conflict(
+                "run_not_retryable", f"the run is {run.status}: only one that failed or was cancelled is retried"
+            )
+        new = _new_run(
+            owner_id=run.owner_id,
+            playbook_id=run.playbook_id,
+            playbook_name=run.playbook_name,
+            playbook_version=run.playbook_version,
+            playbook=run.playbook,
+            inputs=run.inputs,
+            steps_total=run.steps_total,
+            idempotency_key=None,
+            request_hash=run.request_hash,
+        )
+        new.retry_of = run.id
+        tx.session.add(new)
+        await tx.session.flush()
+        steps = await tx.session.execute(select(RunStepRow).where(RunStepRow.run_id == run.id))
+        for step in steps.scalars().all():
+            reused = step.status in (StepStatus.COMPLETED, StepStatus.REUSED)
+            tx.session.add(
+                RunStepRow(
+                    run_id=new.id,
+                    id=step.id,
+                    position=step.position,
+                    type=step.type,
+                    description=step.description,
+                    status=StepStatus.REUSED if reused else StepStatus.PENDING,
+                    attempt=0,
+                    output=step.output if reused else None,
+                    started_at=step.started_at if reused else None,
+                    ended_at=step.ended_at if reused else None,
+                )
+            )
+            if reused:
+                await _take_over_artifacts(tx, run.id, new.id, step.id)
+        announce_run(tx, new, "created")
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, new.id, new.segment)
+        return new
+
+    async def cancel_run(self, tx: Transaction, run: RunRow) -> None:
+        """At once if nobody works on it; else a wish, which its step obeys by stopping.
+
+        Raises:
+            ApiError: 409 `run_not_cancellable`: it has ended.
+        """
+        if run.status in ENDED_RUN:
+            raise _conflict("run_not_cancellable", f"the run has ended already: it is {run.status}")
+        if run.status == RunStatus.RUNNING:
+            if run.wish != RunWish.CANCEL:
+                run.wish = RunWish.CANCEL
+                _touch(run)
+                announce_run(tx, run, "changed")
+            return
+        run.segment += 1  # a workflow that is just beginning finds itself superseded
+        await end_run(tx, tx.session, run, RunStatus.CANCELLED, error=("cancelled", "the run was cancelled"))
+
+    async def pause_run(self, tx: Transaction, run: RunRow) -> None:
+        """Between two steps; at once if it has not begun.
+
+        Raises:
+            ApiError: 409 `run_not_pausable`: it has ended, or is being cancelled.
+        """
+        if run.status in ENDED_RUN or run.wish == RunWish.CANCEL:
+            what = "is being cancelled" if run.wish == RunWish.CANCEL else f"is {run.status}"
+            raise _conflict("run_not_pausable", f"the run {what}")
+        if run.status == RunStatus.RUNNING and run.wish is None:
+            run.wish = RunWish.PAUSE
+            _touch(run)
+            announce_run(tx, run, "changed")
+        elif run.status == RunStatus.QUEUED:
+            run.segment += 1
+            run.status = RunStatus.PAUSED
+            _touch(run)
+            announce_run(tx, run, "paused")
+
+    async def resume_run(self, tx: Transaction, run: RunRow) -> None:
+        """Goes on in a new segment; a pause that has not been obeyed yet is taken back.
+
+        Raises:
+            ApiError: 409 `run_not_resumable`: it is not paused.
+        """
+        if run.status == RunStatus.RUNNING and run.wish == RunWish.PAUSE:
+            run.wish = None
+            _touch(run)
+            announce_run(tx, run, "changed")
+            return
+        if run.status != RunStatus.PAUSED:
+            raise _conflict("run_not_resumable", f"the run is not paused: it is {run.status}")
+        run.segment += 1
+        run.status = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
+        _touch(run)
+        announce_run(tx, run, "resumed")
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run.id, run.segment)
+
+    async def delete_run(self, tx: Transaction, run: RunRow) -> None:
+        """With its steps, tasks and artifacts; its log outlives it.
+
+        Raises:
+            ApiError: 409 `run_not_ended`.
+        """
+        if run.status not in ENDED_RUN:
+            raise _conflict("run_not_ended", f"the run is {run.status}: cancel it first")
+        tasks = await tx.session.execute(select(TaskRow).where(TaskRow.run_id == run.id).order_by(TaskRow.created_at))
+        for task in tasks.scalars().all():
+            announce_task_deleted(tx, task)
+            await tx.session.delete(task)
+        await tx.session.flush()
+        announce_run_deleted(tx, run)
+        await tx.session.delete(run)
+
+    async def create_task(self, tx: Transaction, agent: AgentRow, spec: TaskSpec) -> TaskRow:
+        """A queued task for the agent, with its workflow. The operation has been checked."""
+        task = _new_task(
+            owner_id=agent.owner_id,
+            operation=spec.operation,
+            parameters=spec.parameters,
+            description=spec.description,
+            timeout_seconds=spec.timeout_seconds,
+        )
+        task.agent_id, task.agent = agent.id, agent.name
+        return await self._begin_task(tx, task)
+
+    async def call_tool(self, tx: Transaction, owner_id: str, tool: ToolRow, parameters: JsonObject) -> TaskRow:
+        """A task without an agent."""
+        task = _new_task(
+            owner_id=owner_id, operation=tool.name, parameters=parameters, description="", timeout_seconds=None
+        )
+        return await self._begin_task(tx, task)
+
+    async def cancel_task(self, tx: Transaction, task: TaskRow) -> None:
+        """At once if it has not begun; else a wish. A run's task goes with its run.
+
+        Raises:
+            ApiError: 409 `task_not_cancellable`: it has ended, or belongs to a run.
+        """
+        if task.status in ENDED_TASK:
+            raise _conflict("task_not_cancellable", f"the task has ended already: it is {task.status}")
+        if task.run_id is not None:
+            raise _conflict("task_not_cancellable", f"the task belongs to the run {task.run_id}: cancel that")
+        if task.status == TaskStatus.QUEUED:
+            task.segment += 1
+            await end_task(tx, tx.session, task, TaskStatus.CANCELLED, error=("cancelled", "it was cancelled"))
+        elif task.wish is None:
+            task.wish = RunWish.CANCEL
+            task.version += 1
+            task.updated_at = utc_now()
+            announce_task(tx, task, "changed")
+
+    async def delete_task(self, tx: Transaction, task: TaskRow) -> None:
+        """
+        Raises:
+            ApiError: 409 `task_not_ended`, or `task_of_run`: a run's tasks are deleted with it.
+        """
+        if task.status not in ENDED_TASK:
+            raise _conflict("task_not_ended", f"the task is {task.status}: cancel it first")
+        if task.run_id is not None:
+            raise _conflict("task_of_run", f"the task belongs to the run {task.run_id}, and is deleted with it")
+        announce_task_deleted(tx, task)
+        await tx.session.delete(task)
+
+    async def _begin_task(self, tx: Transaction, task: TaskRow) -> TaskRow:
+        tx.session.add(task)
+        await tx.session.flush()
+        announce_task(tx, task, "created")
+        await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task.id, task.segment)
+        return task
+
+
+def _new_run(
+    *,
+    owner_id: str,
+    playbook_id: str,
+    playbook_name: str,
+    playbook_version: int,
+    playbook: JsonObject,
+    inputs: JsonObject,
+    steps_total: int,
+    idempotency_key: str | None,
+    request_hash: str,
+) -> RunRow:
+    now = utc_now()
+    return RunRow(
+        id=new_id("run"),
+        owner_id=owner_id,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        playbook_id=playbook_id,
+        playbook_name=playbook_name,
+        playbook_version=playbook_version,
+        playbook=playbook,
+        status=RunStatus.QUEUED,
+        inputs=inputs,
+        segment=1,
+        faults=0,
+        steps_total=steps_total,
+        steps_finished=0,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+    )
+
+
+def _new_task(
+    *, owner_id: str, operation: str, parameters: JsonObject, description: str, timeout_seconds: float | None
+) -> TaskRow:
+    now = utc_now()
+    return TaskRow(
+        id=new_id("tsk"),
+        owner_id=owner_id,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        operation=operation,
+        parameters=parameters,
+        description=description,
+        status=TaskStatus.QUEUED,
+        attempt=0,
+        place=0,
+        segment=1,
+        faults=0,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+async def _take_over_artifacts(tx: Transaction, old: str, new: str, step_id: str) -> None:
+    """Their entries; the files are copied before the new run's first step."""
+    rows: Sequence[ArtifactRow] = (
+        (await tx.session.execute(select(ArtifactRow).where(ArtifactRow.run_id == old, ArtifactRow.step_id == step_id)))
+        .scalars()
+        .all()
+    )
+    for row in rows:
+        values = {c.name: getattr(row, c.name) for c in ArtifactRow.__table__.columns}
+        tx.session.add(ArtifactRow(**{**values, "run_id": new}))
+
+
+def _hash(value: JsonObject) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _conflict(code: str, detail: str) -> ApiError:
+    return ApiError(409, code, detail)
+
+
+def _touch(run: RunRow) -> None:
+    run.version += 1
+    run.updated_at = utc_now()

@@ -1,0 +1,32 @@
+"""How work ends early: of itself, or because somebody else took it over."""
+
+from __future__ import annotations
+
+from ...models import Failure
+
+__all__ = ["StepFailed", "Superseded", "failure_of"]
+
+_MAX_MESSAGE_CHARACTERS = 2_000
+
+
+class StepFailed(Exception):
+    """A step or operation failed: a stable `code`, and a sentence for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[StepFailed], tuple[str, str]]:
+        return (type(self), (self.code, self.message))
+
+
+class Superseded(Exception):
+    """Another segment has the run, or it has ended: whoever sees this stops and writes nothing more."""
+
+
+def failure_of(code: str, message: str) -> Failure:
+    """With a message that is sure to fit an event."""
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
+    return Failure(code=code, message=message)

@@ -1,0 +1,71 @@
+"""`work_in_parallel`: sharing out the input among operations, and making one output of theirs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...models import JsonObject
+from ...models.playbook import InputDistribution, OutputAggregation
+from ..tools.json_kinds import is_list, is_object
+from .conditions import holds
+from .failure import StepFailed
+
+__all__ = ["aggregate", "distribute"]
+
+
+def distribute(parameters: JsonObject, distribution: InputDistribution, count: int) -> list[JsonObject]:
+    """The parameters of each of `count` operations.
+
+    `split` gives consecutive parts whose lengths differ by one at the most; there may be empty ones.
+
+    Raises:
+        StepFailed: `field_not_a_list`.
+    """
+    field = distribution.field
+    if distribution.mode == "duplicate" or field is None:
+        return [dict(parameters) for _ in range(count)]
+    items = parameters.get(field)
+    if not is_list(items):
+        raise StepFailed("field_not_a_list", f"the parameter {field!r} is to be shared out, but is not a list")
+    if distribution.mode == "round_robin":
+        parts = [items[place::count] for place in range(count)]
+    else:
+        bounds = [place * len(items) // count for place in range(count + 1)]
+        parts = [items[start:end] for start, end in itertools.pairwise(bounds)]
+    return [{**parameters, field: part} for part in parts]
+
+
+def aggregate(outputs: Sequence[Any], aggregation: OutputAggregation, names: Mapping[str, Any]) -> Any:
+    """One output of all of them, in the order of the operations.
+
+    Raises:
+        StepFailed: `output_not_an_object`: `merge` takes objects only.
+        ConditionProblem: the condition of `filter` cannot be decided.
+    """
+    if aggregation.mode == "merge":
+        merged: JsonObject = {}
+        for output in outputs:
+            if not is_object(output):
+                raise StepFailed("output_not_an_object", "`merge` takes operations whose outputs are objects")
+            merged = _merge(merged, output)
+        return merged
+    if aggregation.condition is not None:
+        condition = aggregation.condition
+        return [o for index, o in enumerate(outputs) if holds(condition, {**names, "output": o, "index": index})]
+    return list(outputs)
+
+
+def _merge(into: JsonObject, other: JsonObject) -> JsonObject:
+    """Objects are merged, lists joined, and of other values the later stays."""
+    result = dict(into)
+    for key, value in other.items():
+        present = result.get(key)
+        if is_object(present) and is_object(value):
+            result[key] = _merge(present, value)
+        elif is_list(present) and is_list(value):
+            result[key] = [*present, *value]
+        else:
+            result[key] = value
+    return result

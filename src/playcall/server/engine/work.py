@@ -1,0 +1,118 @@
+"""What this process is working on: one entry for each segment, by which it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Generator
+from typing import Any, Literal, TypeVar
+
+__all__ = ["Work", "WorkList", "unbroken"]
+
+T = TypeVar("T")
+
+Reason = Literal["cancel", "shutdown"]
+
+
+class Work:
+    """One segment of a run or task. `stopped_by` tells whoever is cancelled why: only a wish changes what is stored."""
+
+    def __init__(self) -> None:
+        self.stopped_by: Reason | None = None
+        self._body: asyncio.Task[Any] | None = None
+
+    @property
+    def shuts_down(self) -> bool:
+        """The process ends: what is stored must stay as it is, so that the next one goes on with it."""
+        return self.stopped_by == "shutdown"
+
+    async def do(self, body: Coroutine[Any, Any, T]) -> T:
+        """Runs the body as a task of its own, which `stop` cancels.
+
+        Raises:
+            asyncio.CancelledError: it was stopped, and has ended.
+        """
+        if self.stopped_by is not None:
+            body.close()
+            raise asyncio.CancelledError
+        task = asyncio.create_task(body)
+        self._body = task
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            # The loop itself is ending.
+            self.stop("shutdown")
+            await asyncio.wait({task})
+            raise
+        finally:
+            self._body = None
+        return task.result()
+
+    def stop(self, reason: Reason) -> None:
+        """A shutdown wins over a wish: the wish is stored, and is obeyed after the restart."""
+        if self.shuts_down:
+            return
+        self.stopped_by = reason
+        if self._body is not None:
+            self._body.cancel()
+
+
+class WorkList:
+    """By the id of the run or task. Belongs to the server's loop."""
+
+    def __init__(self) -> None:
+        self._current: dict[str, Work] = {}
+        self._all: set[Work] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def entry(self, id: str) -> Generator[Work]:
+        """While the block runs, `stop(id)` reaches it. After `close` it is stopped from the start."""
+        work = Work()
+        if self._closed:
+            work.stop("shutdown")
+        self._current[id] = work
+        self._all.add(work)
+        self._idle.clear()
+        try:
+            yield work
+        finally:
+            self._all.discard(work)
+            if self._current.get(id) is work:
+                del self._current[id]
+            if not self._all:
+                self._idle.set()
+
+    def stop(self, id: str) -> None:
+        """A caller wishes it cancelled. Nothing happens if another process has it, or nobody: the wish is stored."""
+        work = self._current.get(id)
+        if work is not None:
+            work.stop("cancel")
+
+    async def close(self) -> None:
+        """Stops everything for a shutdown, and returns when it has ended."""
+        self._closed = True
+        for work in list(self._all):
+            work.stop("shutdown")
+        await self._idle.wait()
+
+
+async def unbroken(action: Coroutine[Any, Any, T]) -> T:
+    """Ends what has begun, even if the caller is cancelled meanwhile: for transactions.
+
+    Raises:
+        asyncio.CancelledError: after the action has ended, if the caller was cancelled.
+    """
+    task = asyncio.ensure_future(action)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            # However often it is cancelled: a transaction is short.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise

@@ -1,0 +1,163 @@
+"""An engine on a real database, for a module at a time: DBOS is one to a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from playcall.models import JsonObject, PlaybookSpec
+from playcall.models.cursor import Cursor
+from playcall.server.clock import utc_now
+from playcall.server.engine import Engine, bind_inputs
+from playcall.server.ids import new_id
+from playcall.server.log import LogSlice, StoredEvent, read_log, read_topic
+from playcall.server.settings import Settings
+from playcall.server.store.database import Database
+from playcall.server.store.tables import AgentRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow, UserRow
+
+OWNER = "usr_test"
+
+
+@dataclass
+class House:
+    """Everything a test of the engine asks for, by the engine's own doors."""
+
+    database: Database
+    engine: Engine
+    settings: Settings
+
+    async def agent(self, name: str, tools: list[str], state: str = "ready") -> AgentRow:
+        now = utc_now()
+        row = AgentRow(
+            id=new_id("agt"), owner_id=OWNER, version=1, created_at=now, updated_at=now, name=name, type="worker",
+            description="", instructions="", model=None, tools=tools, state=state,
+        )  # fmt: skip
+        async with self.database.write() as tx:
+            tx.session.add(row)
+        return row
+
+    async def tool(self, name: str, **columns: Any) -> ToolRow:
+        now = utc_now()
+        row = ToolRow(
+            id=new_id("tol"), owner_id=OWNER, version=1, created_at=now, updated_at=now, name=name,
+            **{"kind": "installed", "description": "", "parameters": {}, "defaults": {}, "secret_headers": {}, **columns},
+        )  # fmt: skip
+        async with self.database.write() as tx:
+            tx.session.add(row)
+        return row
+
+    async def playbook(self, spec: JsonObject) -> PlaybookRow:
+        PlaybookSpec.model_validate(spec)
+        now = utc_now()
+        row = PlaybookRow(
+            id=new_id("pbk"), owner_id=OWNER, version=1, created_at=now, updated_at=now,
+            **{"name": new_id("name"), "description": "", "tags": [], "inputs": {}, **spec},
+        )  # fmt: skip
+        async with self.database.write() as tx:
+            tx.session.add(row)
+        return row
+
+    async def start(self, spec: JsonObject, inputs: JsonObject | None = None) -> str:
+        spec = {"name": new_id("name"), **spec}
+        playbook = await self.playbook(spec)
+        values, problems = bind_inputs(PlaybookSpec.model_validate(spec).inputs, inputs or {})
+        assert not problems
+        async with self.database.write() as tx:
+            run = await self.engine.commands.create_run(tx, playbook, values, None)
+            return run.id
+
+    async def run(self, run_id: str) -> RunRow:
+        async with self.database.read() as session:
+            row = await session.get(RunRow, run_id)
+        assert row is not None
+        return row
+
+    async def task(self, task_id: str) -> TaskRow:
+        async with self.database.read() as session:
+            row = await session.get(TaskRow, task_id)
+        assert row is not None
+        return row
+
+    async def tasks(self, run_id: str) -> list[TaskRow]:
+        async with self.database.read() as session:
+            found = await session.execute(select(TaskRow).where(TaskRow.run_id == run_id).order_by(TaskRow.created_at))
+            return list(found.scalars())
+
+    async def steps(self, run_id: str) -> dict[str, RunStepRow]:
+        async with self.database.read() as session:
+            found = await session.execute(select(RunStepRow).where(RunStepRow.run_id == run_id))
+            return {row.id: row for row in found.scalars()}
+
+    async def events(self, topic: str) -> list[StoredEvent]:
+        async with self.database.read() as session:
+            state = await read_topic(session, OWNER, topic)
+            assert state is not None, topic
+            found = await read_log(session, OWNER, topic, Cursor(state.epoch, 0), limit=10_000)
+        assert isinstance(found, LogSlice)
+        return list(found.events)
+
+    async def until_event(self, topic: str, type: str, count: int = 1) -> list[StoredEvent]:
+        """Returns when the topic holds `count` events of the type; woken as any reader is."""
+        async with asyncio.timeout(30):
+            with self.database.wakes.waiting(OWNER, topic) as waiter:
+                while True:
+                    waiter.clear()
+                    async with self.database.read() as session:
+                        known = await read_topic(session, OWNER, topic)
+                    found = [e for e in await self.events(topic) if e.type == type] if known else []
+                    if len(found) >= count:
+                        return found
+                    await waiter.wait()
+
+    async def ended(self, run_id: str) -> RunRow:
+        async with asyncio.timeout(30):
+            with self.database.wakes.waiting(OWNER, f"run:{run_id}") as waiter:
+                while True:
+                    waiter.clear()
+                    run = await self.run(run_id)
+                    if run.ended_at is not None:
+                        return run
+                    await waiter.wait()
+
+    async def task_ended(self, task_id: str) -> TaskRow:
+        async with asyncio.timeout(30):
+            with self.database.wakes.waiting(OWNER, f"task:{task_id}") as waiter:
+                while True:
+                    waiter.clear()
+                    task = await self.task(task_id)
+                    if task.ended_at is not None:
+                        return task
+                    await waiter.wait()
+
+
+async def open_house(folder: Path) -> House:
+    settings = Settings(data_dir=folder / "data", read_roots=(folder / "files",))
+    settings.data_dir.mkdir(exist_ok=True)
+    (folder / "files").mkdir(exist_ok=True)
+    database = await Database.create(f"sqlite+aiosqlite:///{settings.database_path}")
+    async with database.write() as tx:
+        if await tx.session.get(UserRow, OWNER) is None:
+            tx.session.add(UserRow(id=OWNER, username="test", password_hash=None, created_at=utc_now()))
+    engine = Engine(database=database, settings=settings)
+    await engine.launch()
+    return House(database, engine, settings)
+
+
+async def close_house(house: House) -> None:
+    try:
+        await house.engine.shutdown()
+    finally:
+        await house.database.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    opened = await open_house(tmp_path)
+    yield opened
+    await close_house(opened)
