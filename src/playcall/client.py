@@ -100,6 +100,8 @@ class _Client(Generic[FaceT]):
         self._events = WebSocketClient(
             root, authenticator=self._api.authenticator, pool=pool, board=self._api.engine.status
         )
+        # The backend has answered, so a pause of the events' connection need not be waited out.
+        self._api.engine.status.nudge = self._events.wake
         self._root = root
 
     def __repr__(self) -> str:
@@ -189,6 +191,8 @@ class Playcall(_Client[Blocking]):
     def close(self) -> None:
         """Ends subscriptions and closes the connections; calls after it raise ClientClosedError."""
         if not self._api.engine.closed:
+            if "events" in self.__dict__:
+                self.events.close()  # waits for handlers, on this thread
             LoopThread.shared().call(self._close)
 
     def __enter__(self) -> Self:

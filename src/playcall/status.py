@@ -89,6 +89,8 @@ class StatusBoard:
         self._callbacks: list[Callable[[Status], object]] = []
         self.load: Callable[[], tuple[int, int, float]] = lambda: (0, 0, 0.0)
         """In flight, waiting, retry tokens; set by the engine."""
+        self.nudge: Callable[[], None] | None = None
+        """Called when HTTP succeeds while realtime pauses before a reconnect (docs/realtime.md, rule 7)."""
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
@@ -97,6 +99,8 @@ class StatusBoard:
         self._outcomes.append(True)
         if self._http is not _Http.ANSWERING:
             self._set_http(_Http.ANSWERING)
+        if self._realtime == "backoff" and self.nudge is not None:
+            self.nudge()
 
     def attempt_failed(self, said: str) -> None:
         """An attempt got no answer, or a 5xx or 429, and may be made again."""

@@ -88,6 +88,7 @@ class Engine:
         self._request_id_prefix = secrets.token_hex(6)
         self._pause_until = 0.0
         self._closed = False
+        status.load = lambda: (self.limiter.in_flight, self.limiter.waiting, self.budget.tokens)
         _engines.add(self)
 
     # --- calls --------------------------------------------------------------------------------------------------------
