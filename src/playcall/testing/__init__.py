@@ -1,0 +1,45 @@
+"""For the tests of programs that use playcall: a mock transport, a live backend, a fault proxy, a delivery oracle.
+
+Nothing is imported until its name is used (PEP 562): `MockTransport` needs no more than the client does, `LiveBackend`
+needs the extra `server`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .mock_transport import MockAnswer, MockFault, MockRequest, MockTransport
+
+__all__ = [
+    "DeliveryOracle",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
+    "FaultProxy",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
+    "LiveBackend",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
+    "MockAnswer",
+    "MockFault",
+    "MockRequest",
+    "MockTransport",
+]
+
+_HOMES = {
+    "DeliveryOracle": "oracle",
+    "FaultProxy": "fault_proxy",
+    "LiveBackend": "live_backend",
+    "MockAnswer": "mock_transport",
+    "MockFault": "mock_transport",
+    "MockRequest": "mock_transport",
+    "MockTransport": "mock_transport",
+}
+
+
+def __getattr__(name: str) -> Any:  # Any: whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
