@@ -182,3 +182,15 @@ KnownServerFrame: TypeAlias = Annotated[
     Field(discriminator="op"),
 ]
 PollFrame: TypeAlias = Annotated[Events | Gap | Ended, Field(discriminator="op")]
+
+
+class EventPage(WireModel, frozen=True):
+    """The answer of `GET /events`: the frames that a subscription from (`epoch`, `seq`) would have been sent.
+
+    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame.
+    """
+
+    epoch: str
+    seq: int
+    head: int
+    frames: list[PollFrame]

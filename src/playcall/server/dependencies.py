@@ -16,8 +16,10 @@ from .auth.gate import Gate, credential_of
 from .auth.tokens import TokenIssuer
 from .command import KEY_HEADER, Command, IdempotencyKey
 from .context import Deadline, context_of
+from .engine_port import EnginePort
 from .problems import ApiError
 from .settings import Settings
+from .sockets.registry import Sockets
 from .store.database import Database
 
 __all__ = ["CallerDep", "CommandDep", "Core", "CoreDep", "DatabaseDep", "DeadlineDep", "SettingsDep", "core_of"]
@@ -33,6 +35,9 @@ class Core:
     database: Database
     tokens: TokenIssuer
     gate: Gate
+    sockets: Sockets
+    engine: EnginePort | None
+    """None: a server that executes nothing, for tests of everything else."""
 
 
 def core_of(connection: HTTPConnection) -> Core:

@@ -19,6 +19,7 @@ from playcall.models import FieldProblem
 from .command import Replayed
 from .context import context_of
 from .locations import clean_loc
+from .log import EventTooLargeError
 from .problems import ApiError, problem_response
 
 __all__ = ["install", "problem_of"]
@@ -41,6 +42,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(Replayed, _on_replay)
+    app.add_exception_handler(EventTooLargeError, _on_too_large)
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
@@ -114,3 +116,13 @@ def _field_problem(item: Mapping[str, object], body: object) -> FieldProblem:
 
 async def _on_replay(request: Request, error: Exception) -> Response:
     return cast("Replayed", error).response
+
+
+async def _on_too_large(request: Request, error: Exception) -> Response:
+    """A change whose event would not fit the log is not made: see «The log» in docs/realtime.md."""
+    return problem_response(
+        413,
+        "resource_too_large",
+        f"this is too large to be kept: {error}",
+        request_id=context_of(request).request_id,
+    )

@@ -1,0 +1,207 @@
+"""Agents: who does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from playcall.models import Agent, AgentId, AgentPatch, AgentSpec, AgentState, FieldProblem, Page, TaskStatus
+from playcall.models.event import AgentData, AgentDeletedData
+from playcall.models.topic import AGENTS, agent_topic
+from playcall.server.answers import model_response, require_match, state_response
+from playcall.server.auth.caller import Caller
+from playcall.server.clock import utc_now
+from playcall.server.dependencies import CallerDep, CommandDep, CoreDep, DatabaseDep
+from playcall.server.ids import new_id
+from playcall.server.log import NewEvent, TopicEntry, read_topic
+from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.problems import ApiError, invalid, not_found
+from playcall.server.store.database import Transaction
+from playcall.server.store.resources import agent_of
+from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
+
+from .changes import apply_changes, flush_named, sent_fields
+from .routing import api_router, problems
+
+__all__ = ["router"]
+
+router = api_router("agents")
+
+
+@router.get("/agents", response_model=Page[Agent], summary="One's agents")
+async def agents_list(
+    caller: CallerDep, database: DatabaseDep, page: PageRequestDep, state: str | None = None
+) -> Response:
+    statement = select(AgentRow).where(AgentRow.owner_id == caller.user_id)
+    if state is not None:
+        statement = statement.where(AgentRow.state == state)
+    async with database.read() as session:
+        rows, following = await read_page(session, statement, AgentRow, page, filters={"of": AGENTS, "state": state})
+        topic = await read_topic(session, caller.user_id, AGENTS)
+    answer = Page[Agent](items=[agent_of(row) for row in rows], next_cursor=following)
+    return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
+
+
+@router.post("/agents", response_model=Agent, status_code=201, responses=problems(400, 409), summary="A new agent")
+async def agents_create(spec: AgentSpec, caller: CallerDep, command: CommandDep) -> Response:
+    async with command.begin() as tx:
+        await _require_tools(tx.session, caller, spec.tools)
+        now = utc_now()
+        row = AgentRow(
+            id=new_id("agt"),
+            owner_id=caller.user_id,
+            version=1,
+            created_at=now,
+            updated_at=now,
+            state=AgentState.CREATED.value,
+            **spec.model_dump(),
+        )
+        tx.session.add(row)
+        await flush_named(tx.session, "agent", row.name)
+        agent = _emit(tx, row, "agent.created")
+        return command.answer(agent, status=201, version=row.version, headers={"Location": f"/api/v1/agents/{row.id}"})
+
+
+@router.get("/agents/{agent_id}", response_model=Agent, responses=problems(404), summary="One agent")
+async def agents_get(agent_id: AgentId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
+    async with database.read() as session:
+        row = await _own(session, caller, agent_id)
+        topic = await read_topic(session, caller.user_id, agent_topic(agent_id))
+    return state_response(request, agent_of(row), version=row.version, cursor=topic.at_head if topic else None)
+
+
+@router.put(
+    "/agents/{agent_id}", response_model=Agent, responses=problems(400, 404, 409, 412), summary="Replace an agent"
+)
+async def agents_replace(
+    agent_id: AgentId, spec: AgentSpec, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
+) -> Response:
+    return await _change(agent_id, spec.model_dump(), request, caller, command, core)
+
+
+@router.patch(
+    "/agents/{agent_id}", response_model=Agent, responses=problems(400, 404, 409, 412), summary="Change an agent"
+)
+async def agents_update(
+    agent_id: AgentId, patch: AgentPatch, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
+) -> Response:
+    return await _change(agent_id, sent_fields(patch, nullable={"model"}), request, caller, command, core)
+
+
+@router.post(
+    "/agents/{agent_id}/start", response_model=Agent, responses=problems(400, 404, 412), summary="Let it take work"
+)
+async def agents_start(
+    agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
+) -> Response:
+    """An agent that is ready stays as it is."""
+    return await _change(agent_id, {"state": AgentState.READY.value}, request, caller, command, core)
+
+
+@router.post(
+    "/agents/{agent_id}/stop", response_model=Agent, responses=problems(400, 404, 412), summary="Let it take no more"
+)
+async def agents_stop(
+    agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
+) -> Response:
+    """What it does now ends in peace; what is queued for it waits until it is started."""
+    return await _change(agent_id, {"state": AgentState.STOPPED.value}, request, caller, command, core)
+
+
+@router.delete("/agents/{agent_id}", status_code=204, responses=problems(400, 404, 409, 412), summary="Delete an agent")
+async def agents_delete(agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep) -> Response:
+    async with command.begin() as tx:
+        row = await _own(tx.session, caller, agent_id)
+        require_match(request, row.version)
+        await _require_idle(tx.session, agent_id)
+        await tx.session.delete(row)
+        tx.emit(
+            NewEvent(
+                owner_id=caller.user_id,
+                type="agent.deleted",
+                data=AgentDeletedData(agent_id=agent_id),
+                topics=(TopicEntry(AGENTS), TopicEntry(agent_topic(agent_id), ends="deleted")),
+            )
+        )
+        return command.answer(None, status=204)
+
+
+async def _change(
+    agent_id: AgentId,
+    changes: dict[str, Any],
+    request: Request,
+    caller: Caller,
+    command: CommandDep,
+    core: CoreDep,
+) -> Response:
+    """`Any` because each column has a type of its own; the models have checked them."""
+    async with command.begin() as tx:
+        row = await _own(tx.session, caller, agent_id)
+        require_match(request, row.version)
+        if "tools" in changes:
+            await _require_tools(tx.session, caller, changes["tools"])
+        if apply_changes(row, changes):
+            await flush_named(tx.session, "agent", row.name)
+            _emit(tx, row, "agent.changed")
+        answer = command.answer(agent_of(row), version=row.version)
+    if core.engine is not None:
+        core.engine.agent_changed(agent_id)
+    return answer
+
+
+def _emit(tx: Transaction, row: AgentRow, type: str) -> Agent:
+    agent = agent_of(row)
+    tx.emit(
+        NewEvent(
+            owner_id=row.owner_id,
+            type=type,
+            data=AgentData(agent=agent),
+            topics=(TopicEntry(AGENTS), TopicEntry(agent_topic(row.id))),
+        )
+    )
+    return agent
+
+
+async def _own(session: AsyncSession, caller: Caller, agent_id: str) -> AgentRow:
+    row = (
+        await session.execute(select(AgentRow).where(AgentRow.id == agent_id, AgentRow.owner_id == caller.user_id))
+    ).scalar_one_or_none()
+    if row is None:
+        raise not_found("agent")
+    return row
+
+
+async def _require_tools(session: AsyncSession, caller: Caller, names: Sequence[str]) -> None:
+    """An agent's tools exist: a run is no place to find out that they do not."""
+    known = set(
+        (
+            await session.execute(
+                select(ToolRow.name).where(
+                    ToolRow.name.in_(names), or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None))
+                )
+            )
+        ).scalars()
+    )
+    errors = [
+        FieldProblem(loc=["body", "tools", index], msg=f"there is no tool named {name}", type="unknown_tool")
+        for index, name in enumerate(names)
+        if name not in known
+    ]
+    if errors:
+        raise invalid(errors[0].msg, errors)
+
+
+async def _require_idle(session: AsyncSession, agent_id: str) -> None:
+    """
+    Raises:
+        ApiError: 409 `agent_busy`: it has tasks that have not ended.
+    """
+    open_task = select(TaskRow.id).where(
+        TaskRow.agent_id == agent_id, TaskRow.status.in_((TaskStatus.QUEUED.value, TaskStatus.RUNNING.value))
+    )
+    if (await session.execute(open_task.limit(1))).first() is not None:
+        raise ApiError(409, "agent_busy", "this agent has tasks that have not ended; cancel them first")

@@ -1,0 +1,150 @@
+"""The log without a WebSocket: history, and a long poll on the same cursors and frames (docs/realtime.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from playcall.models import Cursor, FieldProblem
+from playcall.models.frames import Ended, EventPage, Gap, WireCursor
+from playcall.server.answers import CURSOR_HEADER
+from playcall.server.dependencies import CallerDep, CoreDep, DeadlineDep
+from playcall.server.log import LogGap, read_log, read_topic
+from playcall.server.log.wake import Waiter
+from playcall.server.problems import ApiError, invalid
+from playcall.server.sockets.encoding import encode, events_frames
+from playcall.server.sockets.filtering import TypeFilter, type_filter
+from playcall.server.sockets.registry import Sockets
+from playcall.server.sockets.subscription import FORBIDDEN, READ_EVENTS, start_of
+from playcall.server.store.database import Database
+
+from .routing import api_router, problems
+
+__all__ = ["router"]
+
+router = api_router("events")
+
+MAX_ANSWER_BYTES = 1_048_576
+"""An answer ends when it has grown beyond this; the next request goes on from there."""
+
+
+@router.get("/events", response_model=EventPage, responses=problems(400), summary="A topic's events after a cursor")
+async def events_list(
+    caller: CallerDep,
+    core: CoreDep,
+    deadline: DeadlineDep,
+    topic: Annotated[str, Query(min_length=1, max_length=100)],
+    start: Annotated[str, Query(alias="from", max_length=100, description="EPOCH:SEQ, start or head.")] = "start",
+    types: Annotated[list[str] | None, Query(description="Patterns, one a parameter; * matches any run.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 256,
+    wait_seconds: Annotated[float | None, Query(ge=0, le=60, description="Wait so long for the first event.")] = None,
+) -> Response:
+    """Without `wait_seconds`: what is there now. With it: as soon as there is something, or nothing after that time."""
+    wanted = _filter(types)
+    asked = _cursor(start)
+    async with core.database.read() as session:
+        state = await read_topic(session, caller.user_id, topic)
+    if state is None:
+        raise ApiError(403, "forbidden", FORBIDDEN)
+    cursor = start_of(state, asked)
+    reading = _Reading(core.database, caller.user_id, topic, cursor, wanted, limit)
+    with core.database.wakes.waiting(caller.user_id, topic) as waiter:
+        await reading.read(waiter)
+        if wait_seconds:
+            wait = min(wait_seconds, core.settings.max_wait_seconds, deadline.remaining_seconds() * 0.9)
+            await _wait(reading, waiter, core.sockets, wait)
+    frames = ",".join(reading.frames)
+    body = f'{{"epoch":{json.dumps(state.epoch)},"seq":{cursor.seq},"head":{reading.head},"frames":[{frames}]}}'
+    return Response(body.encode(), 200, {CURSOR_HEADER: str(reading.cursor)}, "application/json")
+
+
+async def _wait(reading: _Reading, waiter: Waiter, sockets: Sockets, seconds: float) -> None:
+    """Until there is something to tell, the time is over, or the server is about to end."""
+    draining = asyncio.create_task(sockets.wait_for_drain())
+    try:
+        async with asyncio.timeout(seconds):
+            while not reading.has_news and not draining.done():
+                woken = asyncio.create_task(waiter.wait())
+                try:
+                    await asyncio.wait([woken, draining], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+                await reading.read(waiter)
+    except TimeoutError:
+        pass
+    finally:
+        draining.cancel()
+
+
+class _Reading:
+    """What one answer holds."""
+
+    def __init__(
+        self, database: Database, owner_id: str, topic: str, cursor: Cursor, wanted: TypeFilter, limit: int
+    ) -> None:
+        self.cursor = cursor
+        self.head = cursor.seq
+        self.frames: list[str] = []
+        self.has_news = False
+        """Events, or an end; a cursor that only moved past what the filter left out is no reason to answer."""
+        self._database = database
+        self._owner_id = owner_id
+        self._topic = topic
+        self._wanted = wanted
+        self._left = limit
+        self._size = 0
+
+    async def read(self, waiter: Waiter) -> None:
+        """Everything up to the head, the limit, or the size of an answer."""
+        more = True
+        while more:
+            waiter.clear()
+            async with self._database.read() as session:
+                found = await read_log(session, self._owner_id, self._topic, self.cursor, limit=READ_EVENTS)
+            self.head = waiter.seen = 0 if found is None else found.state.head
+            if found is None:
+                self._end(Ended(sid=self._topic, reason="forbidden"))
+                return
+            if isinstance(found, LogGap):
+                self._end(
+                    Gap(
+                        sid=self._topic,
+                        reason=found.reason,
+                        lost_after=WireCursor.of(self.cursor),
+                        resume=WireCursor.of(found.state.at_start),
+                    )
+                )
+                return
+            for frame in events_frames(self._topic, self.cursor.seq, found.events, self._wanted, credit=self._left):
+                self.frames.append(frame.text)
+                self.has_news = self.has_news or frame.count > 0
+                self._left -= frame.count
+                self._size += len(frame.text)
+                self.cursor = Cursor(self.cursor.epoch, frame.to)
+            if self.cursor.seq == found.state.head and found.state.ended is not None:
+                self._end(Ended(sid=self._topic, reason=found.state.ended))
+                return
+            more = self.cursor.seq < found.state.head and self._left > 0 and self._size < MAX_ANSWER_BYTES
+
+    def _end(self, frame: Gap | Ended) -> None:
+        self.frames.append(encode(frame))
+        self.has_news = True
+
+
+def _filter(types: list[str] | None) -> TypeFilter:
+    try:
+        return type_filter(types)
+    except ValueError as error:
+        raise invalid(str(error), [FieldProblem(loc=["query", "types"], msg=str(error), type="too_long")]) from None
+
+
+def _cursor(text: str) -> WireCursor | str:
+    if text in ("start", "head"):
+        return text
+    try:
+        return WireCursor.of(Cursor.parse(text))
+    except ValueError as error:
+        raise invalid(str(error), [FieldProblem(loc=["query", "from"], msg=str(error), type="cursor")]) from None

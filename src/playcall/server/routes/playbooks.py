@@ -1,0 +1,309 @@
+"""Playbooks: what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from pydantic import ValidationError
+from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from playcall.models import (
+    FieldProblem,
+    Page,
+    Playbook,
+    PlaybookId,
+    PlaybookPatch,
+    PlaybookSpec,
+    PlaybookValidation,
+)
+from playcall.models.event import PlaybookData, PlaybookDeletedData
+from playcall.models.topic import PLAYBOOKS
+from playcall.server.answers import model_response, require_match, state_response
+from playcall.server.auth.caller import Caller
+from playcall.server.clock import utc_now
+from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
+from playcall.server.documents import JSON_TYPES, YAML_TYPES, Document, DocumentError, read_document
+from playcall.server.engine.validate import validate_playbook
+from playcall.server.ids import new_id
+from playcall.server.locations import field_problems
+from playcall.server.log import NewEvent, TopicEntry, read_topic
+from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.problems import ApiError, not_found
+from playcall.server.store.database import Transaction
+from playcall.server.store.resources import agent_of, playbook_of, tool_of
+from playcall.server.store.tables import AgentRow, PlaybookLabelRow, PlaybookRow, ToolRow
+
+from .changes import apply_changes, flush_named, sent_fields
+from .routing import api_router, problems
+
+__all__ = ["router"]
+
+router = api_router("playbooks")
+
+_SCHEMA = {"schema": {"$ref": "#/components/schemas/PlaybookSpec"}}
+_BODY = {"requestBody": {"required": True, "content": {JSON_TYPES[0]: _SCHEMA, YAML_TYPES[0]: _SCHEMA}}}
+"""The body is read by hand, because it may be YAML; so the document must be told of it by hand."""
+
+
+@router.get("/playbooks", response_model=Page[Playbook], summary="One's playbooks")
+async def playbooks_list(
+    caller: CallerDep,
+    database: DatabaseDep,
+    page: PageRequestDep,
+    q: Annotated[str | None, Query(max_length=200, description="A text within name or description.")] = None,
+    tag: Annotated[str | None, Query(max_length=64)] = None,
+    agent: Annotated[str | None, Query(max_length=200, description="The name of an agent that it uses.")] = None,
+) -> Response:
+    statement = select(PlaybookRow).where(PlaybookRow.owner_id == caller.user_id)
+    if q:
+        statement = statement.where(
+            or_(PlaybookRow.name.icontains(q, autoescape=True), PlaybookRow.description.icontains(q, autoescape=True))
+        )
+    for kind, value in (("tag", tag), ("agent", agent)):
+        if value is not None:
+            statement = statement.where(
+                exists().where(
+                    PlaybookLabelRow.playbook_id == PlaybookRow.id,
+                    PlaybookLabelRow.kind == kind,
+                    PlaybookLabelRow.value == value,
+                )
+            )
+    filters = {"of": PLAYBOOKS, "q": q, "tag": tag, "agent": agent}
+    async with database.read() as session:
+        rows, following = await read_page(session, statement, PlaybookRow, page, filters=filters)
+        topic = await read_topic(session, caller.user_id, PLAYBOOKS)
+    answer = Page[Playbook](items=[playbook_of(row) for row in rows], next_cursor=following)
+    return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
+
+
+@router.post(
+    "/playbooks",
+    response_model=Playbook,
+    status_code=201,
+    responses=problems(400, 409, 413, 415),
+    openapi_extra=_BODY,
+    summary="A new playbook, from JSON or YAML",
+)
+async def playbooks_create(request: Request, caller: CallerDep, command: CommandDep) -> Response:
+    document, spec = await _read_spec(request)
+    async with command.begin() as tx:
+        await _require_valid(tx.session, caller, spec, document)
+        now = utc_now()
+        row = PlaybookRow(
+            id=new_id("pbk"), owner_id=caller.user_id, version=1, created_at=now, updated_at=now, **_columns(spec)
+        )
+        tx.session.add(row)
+        await flush_named(tx.session, "playbook", row.name)
+        _label(tx.session, row)
+        playbook = _emit(tx, row, "playbook.created")
+        return command.answer(playbook, status=201, version=1, headers={"Location": f"/api/v1/playbooks/{row.id}"})
+
+
+@router.post(
+    "/playbooks/validate",
+    response_model=PlaybookValidation,
+    responses=problems(400, 413, 415),
+    openapi_extra=_BODY,
+    summary="What is wrong with a playbook; nothing is stored",
+)
+async def playbooks_validate(request: Request, caller: CallerDep, database: DatabaseDep) -> PlaybookValidation:
+    try:
+        document = await read_document(await request.body(), request.headers.get("content-type"))
+    except DocumentError as error:
+        return _verdict([error.problem])
+    try:
+        spec = PlaybookSpec.model_validate(document.value)
+    except ValidationError as error:
+        return _verdict(document.place(field_problems(error, document.value)))
+    async with database.read() as session:
+        return _verdict(document.place(await _problems_of(session, caller, spec)))
+
+
+@router.get("/playbooks/{playbook_id}", response_model=Playbook, responses=problems(404), summary="One playbook")
+async def playbooks_get(
+    playbook_id: PlaybookId, request: Request, caller: CallerDep, database: DatabaseDep
+) -> Response:
+    async with database.read() as session:
+        row = await _own(session, caller, playbook_id)
+        topic = await read_topic(session, caller.user_id, PLAYBOOKS)
+    return state_response(request, playbook_of(row), version=row.version, cursor=topic.at_head if topic else None)
+
+
+@router.put(
+    "/playbooks/{playbook_id}",
+    response_model=Playbook,
+    responses=problems(400, 404, 409, 412, 413, 415),
+    openapi_extra=_BODY,
+    summary="Replace a playbook, from JSON or YAML",
+)
+async def playbooks_replace(
+    playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep
+) -> Response:
+    document, spec = await _read_spec(request)
+    async with command.begin() as tx:
+        row = await _own(tx.session, caller, playbook_id)
+        require_match(request, row.version)
+        await _require_valid(tx.session, caller, spec, document)
+        playbook = await _store(tx, row, _columns(spec))
+        return command.answer(playbook, version=row.version)
+
+
+@router.patch(
+    "/playbooks/{playbook_id}",
+    response_model=Playbook,
+    responses=problems(400, 404, 409, 412, 413),
+    summary="Change fields of a playbook",
+)
+async def playbooks_update(
+    playbook_id: PlaybookId, patch: PlaybookPatch, request: Request, caller: CallerDep, command: CommandDep
+) -> Response:
+    """What comes of it is validated as a whole."""
+    sent = sent_fields(patch)
+    async with command.begin() as tx:
+        row = await _own(tx.session, caller, playbook_id)
+        require_match(request, row.version)
+        merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
+        document = Document(merged)
+        spec = _validate(document)
+        await _require_valid(tx.session, caller, spec, document)
+        changed = {name: value for name, value in _columns(spec).items() if name in sent}
+        playbook = await _store(tx, row, changed)
+        return command.answer(playbook, version=row.version)
+
+
+@router.delete(
+    "/playbooks/{playbook_id}", status_code=204, responses=problems(400, 404, 412), summary="Delete a playbook"
+)
+async def playbooks_delete(
+    playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep
+) -> Response:
+    """Its runs stay, and those under way go on: a run keeps the playbook that it was started with."""
+    async with command.begin() as tx:
+        row = await _own(tx.session, caller, playbook_id)
+        require_match(request, row.version)
+        await tx.session.execute(delete(PlaybookLabelRow).where(PlaybookLabelRow.playbook_id == playbook_id))
+        await tx.session.delete(row)
+        tx.emit(
+            NewEvent(
+                owner_id=caller.user_id,
+                type="playbook.deleted",
+                data=PlaybookDeletedData(playbook_id=playbook_id),
+                topics=(TopicEntry(PLAYBOOKS),),
+            )
+        )
+        return command.answer(None, status=204)
+
+
+# --- reading and checking what was sent --------------------------------------------------------------------------------
+
+
+async def _read_spec(request: Request) -> tuple[Document, PlaybookSpec]:
+    try:
+        document = await read_document(await request.body(), request.headers.get("content-type"))
+    except DocumentError as error:
+        raise _refused([error.problem]) from None
+    return document, _validate(document)
+
+
+def _validate(document: Document) -> PlaybookSpec:
+    try:
+        return PlaybookSpec.model_validate(document.value)
+    except ValidationError as error:
+        raise _refused(document.place(field_problems(error, document.value))) from None
+
+
+async def _require_valid(session: AsyncSession, caller: Caller, spec: PlaybookSpec, document: Document) -> None:
+    errors = document.place(await _problems_of(session, caller, spec))
+    if errors:
+        raise _refused(errors)
+
+
+async def _problems_of(session: AsyncSession, caller: Caller, spec: PlaybookSpec) -> list[FieldProblem]:
+    """What is wrong with it beside the agents and tools that are stored."""
+    agents = (await session.execute(select(AgentRow).where(AgentRow.owner_id == caller.user_id))).scalars()
+    tools = (
+        await session.execute(
+            select(ToolRow)
+            .where(or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None)))
+            # A tool of one's own comes last, and so wins over a built-in one that got its name later.
+            .order_by(ToolRow.owner_id.is_not(None))
+        )
+    ).scalars()
+    return validate_playbook(
+        spec, agents={row.name: agent_of(row) for row in agents}, tools={row.name: tool_of(row) for row in tools}
+    )
+
+
+def _refused(errors: Sequence[FieldProblem]) -> ApiError:
+    first = errors[0]
+    where = f" (line {first.line}, column {first.column})" if first.line else ""
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return ApiError(422, "playbook_invalid", f"{_path(first.loc)}{first.msg}{where}{more}", errors=_in_body(errors))
+
+
+def _verdict(errors: Sequence[FieldProblem]) -> PlaybookValidation:
+    return PlaybookValidation(valid=not errors, errors=_in_body(errors))
+
+
+def _in_body(errors: Sequence[FieldProblem]) -> list[FieldProblem]:
+    return [error.model_copy(update={"loc": ["body", *error.loc]}) for error in errors]
+
+
+def _path(loc: Sequence[str | int]) -> str:
+    """`steps[0].agent: `, or nothing for the document itself."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return f"{text.lstrip('.')}: " if text else ""
+
+
+# --- storing -----------------------------------------------------------------------------------------------------------
+
+
+def _columns(spec: PlaybookSpec) -> dict[str, Any]:
+    """What the author wrote, defaults left out. `Any` because each column has a type of its own."""
+    written = spec.model_dump(mode="json", exclude_unset=True)
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "tags": list(dict.fromkeys(spec.tags)),
+        "inputs": written.get("inputs", {}),
+        "agents": list(dict.fromkeys(spec.agents)),
+        "steps": written["steps"],
+    }
+
+
+async def _store(tx: Transaction, row: PlaybookRow, changes: dict[str, Any]) -> Playbook:
+    if not apply_changes(row, changes):
+        return playbook_of(row)
+    await flush_named(tx.session, "playbook", row.name)
+    await tx.session.execute(delete(PlaybookLabelRow).where(PlaybookLabelRow.playbook_id == row.id))
+    _label(tx.session, row)
+    return _emit(tx, row, "playbook.changed")
+
+
+def _label(session: AsyncSession, row: PlaybookRow) -> None:
+    session.add_all(PlaybookLabelRow(playbook_id=row.id, kind="tag", value=tag) for tag in row.tags)
+    session.add_all(PlaybookLabelRow(playbook_id=row.id, kind="agent", value=name) for name in row.agents)
+
+
+def _emit(tx: Transaction, row: PlaybookRow, type: str) -> Playbook:
+    playbook = playbook_of(row)
+    tx.emit(
+        NewEvent(
+            owner_id=row.owner_id, type=type, data=PlaybookData(playbook=playbook), topics=(TopicEntry(PLAYBOOKS),)
+        )
+    )
+    return playbook
+
+
+async def _own(session: AsyncSession, caller: Caller, playbook_id: str) -> PlaybookRow:
+    row = (
+        await session.execute(
+            select(PlaybookRow).where(PlaybookRow.id == playbook_id, PlaybookRow.owner_id == caller.user_id)
+        )
+    ).scalar_one_or_none()
+    if row is None:
+        raise not_found("playbook")
+    return row

@@ -1,0 +1,74 @@
+"""What all routers share: strict JSON, and the problems that any route may answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+
+from playcall.models import Problem
+from playcall.server.problems import ApiError
+
+__all__ = ["api_router", "parse_json", "problems"]
+
+_MEANINGS = {
+    400: "What was sent cannot be read at all.",
+    401: "No valid credentials.",
+    403: "The credentials may not do this.",
+    404: "No such resource, or it belongs to somebody else.",
+    409: "It does not go with what is stored.",
+    412: "It has been changed meanwhile (If-Match).",
+    413: "Too large.",
+    415: "A media type that this route does not read.",
+    422: "What was sent can be read, but fields of it cannot be taken.",
+    429: "Too many requests.",
+    503: "Cannot be done now; try again.",
+    504: "The caller's deadline was over first; nothing has been changed.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems of a route, for its documentation. `Any` is FastAPI's own type for this."""
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON: no NaN, no lone surrogate, no bottomless nesting. `Any` because a body may be anything.
+
+    Raises:
+        ApiError: 400 `invalid_json`, saying where.
+    """
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def api_router(tag: str) -> APIRouter:
+    """The router of one noun. A route's function name is its operation id: `playbooks_list`."""
+    return APIRouter(
+        tags=[tag],
+        route_class=_StrictRoute,
+        responses=problems(401, 403, 422, 503, 504),
+        generate_unique_id_function=lambda route: route.name,
+    )

@@ -1,0 +1,340 @@
+"""One connection: hello, then frames both ways until either end closes (docs/realtime.md, «Frames»).
+
+Nothing here knows what a socket is; `channel` carries the texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import from_json
+from sqlalchemy.exc import SQLAlchemyError
+
+from playcall.models.frames import (
+    VERSION,
+    Authenticated,
+    AuthFrame,
+    ClientFrame,
+    Credit,
+    ErrorFrame,
+    Goodbye,
+    Hello,
+    Ping,
+    Pong,
+    Subscribe,
+    Unsubscribe,
+    Unsubscribed,
+    Welcome,
+)
+from playcall.server.auth.caller import Caller
+from playcall.server.auth.gate import Gate
+from playcall.server.problems import ApiError
+from playcall.server.settings import Settings
+from playcall.server.store.database import Database
+
+from .channel import Channel, ChannelClosedError
+from .encoding import encode
+from .filtering import type_filter
+from .subscription import Subscription
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger("playcall.server.sockets")
+
+GOING_AWAY: Final = 1012
+TRY_AGAIN: Final = 1013
+NO_HELLO: Final = 4001
+TOO_FAST: Final = 4008
+BAD_TOKEN: Final = 4401
+OTHER_SUBJECT: Final = 4403
+BAD_VERSION: Final = 4406
+
+FRAMES_PER_SECOND: Final = 1_000
+FRAME_BURST: Final = 2_000
+MAX_SID_LENGTH: Final = 128
+MAX_LIMIT: Final = 2**53
+
+_CLIENT_FRAME: TypeAdapter[ClientFrame] = TypeAdapter(ClientFrame)
+_OPS: Final = frozenset({"hello", "subscribe", "credit", "unsubscribe", "auth", "ping", "pong"})
+
+
+class Connection:
+    """`caller` is None until hello brings a token, where the upgrade brought none."""
+
+    def __init__(
+        self, channel: Channel, caller: Caller | None, *, settings: Settings, database: Database, gate: Gate
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self._channel = channel
+        self._caller = caller
+        self._settings = settings
+        self._database = database
+        self._gate = gate
+        self._subscriptions: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
+        self._sids_used: set[str] = set()
+        self._last_sent = time.monotonic()
+        self._pings = 0
+        self._clock_moved = asyncio.Event()
+        self._allowance = float(FRAME_BURST)
+        self._allowance_at = time.monotonic()
+
+    @property
+    def credential_id(self) -> str | None:
+        return None if self._caller is None else self._caller.credential_id
+
+    async def run(self) -> None:
+        """Until the socket has closed. Every task of the connection has ended then."""
+        try:
+            if (caller := await self._hello()) is None:
+                return
+            self._caller = caller
+            async with asyncio.TaskGroup() as tasks:
+                clock = tasks.create_task(self._clock())
+                try:
+                    await self._receive(tasks)
+                finally:
+                    clock.cancel()
+                    for _, task in self._subscriptions.values():
+                        task.cancel()
+        except ChannelClosedError:
+            pass  # the client went while we were writing
+
+    async def goodbye(self, reason: str) -> None:
+        """Tell the client to come back elsewhere or later, and close."""
+        try:
+            await self._send(Goodbye(reason=reason, reconnect_after_ms=0, spread_ms=self._settings.goodbye_spread_ms))
+        except ChannelClosedError:
+            return
+        await self._channel.close(GOING_AWAY, reason)
+
+    async def revoked(self) -> None:
+        await self._channel.close(BAD_TOKEN, "the API key has been revoked")
+
+    # --- the beginning -------------------------------------------------------------------------------------------------
+
+    async def _hello(self) -> Caller | None:
+        """The caller, once the client has said hello with valid credentials; None if the connection has been closed."""
+        try:
+            async with asyncio.timeout(self._settings.hello_seconds):
+                message = await self._channel.receive()
+        except TimeoutError:
+            await self._channel.close(NO_HELLO, "no hello came in time")
+            return None
+        if message is None:
+            return None
+        frame = _parse(message)
+        if not isinstance(frame, Hello):
+            await self._channel.close(NO_HELLO, "the first frame is hello")
+            return None
+        if frame.v != VERSION:
+            await self._channel.close(BAD_VERSION, f"this server speaks version {VERSION}")
+            return None
+        if frame.token is not None and self._caller is not None:
+            await self._refuse("ambiguous_credentials", "credentials came with the upgrade and again in hello")
+            return None
+        caller = self._caller
+        if caller is None:
+            try:
+                caller = await self._gate.caller(frame.token)
+            except ApiError as error:
+                await self._refuse(error.code, error.detail)
+                return None
+        await self._send(
+            Welcome(
+                connection_id=self.id,
+                heartbeat_seconds=self._settings.heartbeat_seconds,
+                max_frame_bytes=self._settings.max_frame_bytes,
+                token_expires_in_seconds=caller.seconds_left(),
+            )
+        )
+        return caller
+
+    async def _refuse(self, code: str, message: str) -> None:
+        await self._send(ErrorFrame(code=code, message=message))
+        await self._channel.close(BAD_TOKEN, code)
+
+    # --- what the client sends -------------------------------------------------------------------------------------------
+
+    async def _receive(self, tasks: asyncio.TaskGroup) -> None:
+        while (message := await self._channel.receive()) is not None:
+            if not self._within_rate():
+                await self._channel.close(TOO_FAST, "too many frames")
+                return
+            frame = _parse(message)
+            if frame is None:
+                continue  # an op that this version does not know
+            if isinstance(frame, ErrorFrame):
+                await self._send(frame)
+            else:
+                await self._handle(frame, tasks)
+
+    async def _handle(self, frame: ClientFrame, tasks: asyncio.TaskGroup) -> None:
+        if isinstance(frame, Subscribe):
+            await self._subscribe(frame, tasks)
+        elif isinstance(frame, Credit):
+            if known := self._subscriptions.get(frame.sid):
+                known[0].raise_limit(frame.limit)
+        elif isinstance(frame, Unsubscribe):
+            await self._unsubscribe(frame)
+        elif isinstance(frame, AuthFrame):
+            await self._authenticate(frame)
+        elif isinstance(frame, Ping):
+            await self._send(Pong(n=frame.n))
+        elif isinstance(frame, Hello):
+            await self._send(ErrorFrame(code="invalid_frame", message="hello is said once"))
+
+    async def _subscribe(self, frame: Subscribe, tasks: asyncio.TaskGroup) -> None:
+        caller = self._known_caller()
+        if frame.sid in self._sids_used:
+            # Without `sid`: the subscription that has it goes on.
+            await self._send(ErrorFrame(id=frame.id, code="duplicate_sid", message="this sid has been used before"))
+            return
+        problem = _subscribe_problem(frame)
+        if len(self._subscriptions) >= self._settings.max_subscriptions:
+            problem = f"a connection holds up to {self._settings.max_subscriptions} subscriptions"
+        if problem is not None:
+            await self._send(ErrorFrame(id=frame.id, sid=frame.sid, code="invalid_subscription", message=problem))
+            return
+        self._sids_used.add(frame.sid)
+        subscription = Subscription(
+            frame,
+            type_filter(frame.types),
+            owner_id=caller.user_id,
+            database=self._database,
+            send=self._send_text,
+        )
+        self._subscriptions[frame.sid] = (subscription, tasks.create_task(self._follow(subscription)))
+
+    async def _follow(self, subscription: Subscription) -> None:
+        sid = subscription.request.sid
+        try:
+            await subscription.run()
+        except ChannelClosedError:
+            pass  # the receiving side sees it too, and ends the connection
+        except SQLAlchemyError:
+            # The client comes back with its cursor, so nothing is lost by letting go of it.
+            logger.exception("log_unreadable", extra={"connection_id": self.id, "sid": sid})
+            await self._channel.close(TRY_AGAIN, "the log cannot be read now")
+        finally:
+            self._subscriptions.pop(sid, None)
+
+    async def _unsubscribe(self, frame: Unsubscribe) -> None:
+        known = self._subscriptions.get(frame.sid)
+        if known is not None:
+            known[0].stop()
+            await asyncio.wait([known[1]])
+        await self._send(Unsubscribed(id=frame.id, sid=frame.sid))
+
+    async def _authenticate(self, frame: AuthFrame) -> None:
+        try:
+            caller = await self._gate.caller(frame.token)
+        except ApiError as error:
+            # The old token is good until it expires.
+            await self._send(ErrorFrame(id=frame.id, code=error.code, message=error.detail))
+            return
+        if caller.user_id != self._known_caller().user_id:
+            await self._channel.close(OTHER_SUBJECT, "the token belongs to somebody else")
+            return
+        self._caller = caller
+        self._clock_moved.set()
+        await self._send(Authenticated(id=frame.id, token_expires_in_seconds=caller.seconds_left()))
+
+    def _known_caller(self) -> Caller:
+        if self._caller is None:
+            raise AssertionError("frames are handled after hello")
+        return self._caller
+
+    def _within_rate(self) -> bool:
+        now = time.monotonic()
+        self._allowance = min(FRAME_BURST, self._allowance + (now - self._allowance_at) * FRAMES_PER_SECOND)
+        self._allowance_at = now
+        self._allowance -= 1
+        return self._allowance >= 0
+
+    # --- what time brings ------------------------------------------------------------------------------------------------
+
+    async def _clock(self) -> None:
+        """Pings when nothing was sent for a heartbeat; closes when the credentials have expired."""
+        heartbeat = self._settings.heartbeat_seconds
+        while True:
+            self._clock_moved.clear()
+            left = self._known_caller().seconds_left()
+            if left is not None and left <= 0:
+                await self._channel.close(BAD_TOKEN, "the token has expired")
+                return
+            until_ping = self._last_sent + heartbeat - time.monotonic()
+            if until_ping <= 0:
+                self._pings += 1
+                await self._ping()
+                continue
+            try:
+                async with asyncio.timeout(until_ping if left is None else min(until_ping, left)):
+                    await self._clock_moved.wait()
+            except TimeoutError:
+                pass
+
+    async def _ping(self) -> None:
+        at = {
+            sid: subscription.sent_to
+            for sid, (subscription, _) in self._subscriptions.items()
+            if subscription.sent_to is not None
+        }
+        try:
+            await self._send(Ping(n=self._pings, at=at))
+        except ChannelClosedError:
+            # The receiving side is about to find out; until it does there is nothing to do.
+            await self._clock_moved.wait()
+
+    async def _send(self, frame: BaseModel) -> None:
+        await self._send_text(encode(frame))
+
+    async def _send_text(self, text: str) -> None:
+        await self._channel.send(text)
+        self._last_sent = time.monotonic()
+
+
+def _parse(message: str | bytes) -> ClientFrame | ErrorFrame | None:
+    """A frame, an answer to what is none, or None for an op that this version does not know."""
+    if isinstance(message, bytes):
+        return ErrorFrame(code="invalid_frame", message="frames are text, not binary")
+    try:
+        value: Any = from_json(message)
+    except ValueError:
+        return ErrorFrame(code="invalid_frame", message="a frame is a JSON object")
+    if not isinstance(value, dict) or not isinstance(value.get("op"), str):  # pyright: ignore[reportUnknownMemberType] - it is any JSON
+        return ErrorFrame(code="invalid_frame", message="a frame is a JSON object with op")
+    if value["op"] not in _OPS:
+        return None
+    try:
+        return _CLIENT_FRAME.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        call_id = value.get("id")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it is any JSON
+        return ErrorFrame(
+            id=call_id if isinstance(call_id, int) else None,
+            code="invalid_frame",
+            message=f"{where}: {first['msg']}" if where else first["msg"],
+        )
+
+
+def _subscribe_problem(frame: Subscribe) -> str | None:
+    if not 1 <= len(frame.sid) <= MAX_SID_LENGTH:
+        return f"a sid has 1 to {MAX_SID_LENGTH} characters"
+    if not 0 <= frame.limit <= MAX_LIMIT:
+        return "limit is a number of events, 0 or more"
+    if not isinstance(frame.from_, str):
+        try:
+            frame.from_.cursor  # noqa: B018 - it checks itself
+        except ValueError as error:
+            return str(error)
+    try:
+        type_filter(frame.types)
+    except ValueError as error:
+        return str(error)
+    return None
