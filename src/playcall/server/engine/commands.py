@@ -94,12 +94,10 @@ class Commands:
         """A new run that takes over the outputs of this one's finished steps, and the files they made.
 
         Raises:
-            ApiError: 409 `run_not_retryable`: it has not ended, or has completed.
+            ApiError: 409 `run_not_ended`.
         """
-        if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
-            raise _conflict(
-                "run_not_retryable", f"the run is {run.status}: only one that failed or was cancelled is retried"
-            )
+        if run.status not in ENDED_RUN:
+            raise _conflict("run_not_ended", f"the run is {run.status}: wait for its end, or cancel it, then retry it")
         new = _new_run(
             owner_id=run.owner_id,
             playbook_id=run.playbook_id,
@@ -141,10 +139,10 @@ class Commands:
         """At once if nobody works on it; else a wish, which its step obeys by stopping.
 
         Raises:
-            ApiError: 409 `run_not_cancellable`: it has ended.
+            ApiError: 409 `run_ended`: it has ended.
         """
         if run.status in ENDED_RUN:
-            raise _conflict("run_not_cancellable", f"the run has ended already: it is {run.status}")
+            raise _conflict("run_ended", f"the run has ended already: it is {run.status}")
         if run.status == RunStatus.RUNNING:
             if run.wish != RunWish.CANCEL:
                 run.wish = RunWish.CANCEL
@@ -158,11 +156,12 @@ class Commands:
         """Between two steps; at once if it has not begun.
 
         Raises:
-            ApiError: 409 `run_not_pausable`: it has ended, or is being cancelled.
+            ApiError: 409 `run_ended`, or `run_being_cancelled`.
         """
-        if run.status in ENDED_RUN or run.wish == RunWish.CANCEL:
-            what = "is being cancelled" if run.wish == RunWish.CANCEL else f"is {run.status}"
-            raise _conflict("run_not_pausable", f"the run {what}")
+        if run.status in ENDED_RUN:
+            raise _conflict("run_ended", f"the run has ended already: it is {run.status}")
+        if run.wish == RunWish.CANCEL:
+            raise _conflict("run_being_cancelled", "the run is being cancelled")
         if run.status == RunStatus.RUNNING and run.wish is None:
             run.wish = RunWish.PAUSE
             _touch(run)
@@ -177,15 +176,17 @@ class Commands:
         """Goes on in a new segment; a pause that has not been obeyed yet is taken back.
 
         Raises:
-            ApiError: 409 `run_not_resumable`: it is not paused.
+            ApiError: 409 `run_ended`, or `run_not_paused`.
         """
         if run.status == RunStatus.RUNNING and run.wish == RunWish.PAUSE:
             run.wish = None
             _touch(run)
             announce_run(tx, run, "changed")
             return
+        if run.status in ENDED_RUN:
+            raise _conflict("run_ended", f"the run has ended already: it is {run.status}")
         if run.status != RunStatus.PAUSED:
-            raise _conflict("run_not_resumable", f"the run is not paused: it is {run.status}")
+            raise _conflict("run_not_paused", f"the run is not paused: it is {run.status}")
         run.segment += 1
         run.status = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
         _touch(run)

@@ -115,8 +115,7 @@ class Operations:
         event = self._agent_changed.setdefault(agent_id, asyncio.Event())
         while True:
             event.clear()
-            async with self._database.read() as session:
-                state = await session.scalar(select(AgentRow.state).where(AgentRow.id == agent_id))
+            state = await unbroken(self._state_of(agent_id))
             if state != AgentState.STOPPED:
                 return
             try:
@@ -124,6 +123,10 @@ class Operations:
                     await event.wait()
             except TimeoutError:
                 pass  # nobody here told us: another process may have started it
+
+    async def _state_of(self, agent_id: str) -> str | None:
+        async with self._database.read() as session:
+            return await session.scalar(select(AgentRow.state).where(AgentRow.id == agent_id))
 
     async def _start(self, task: TaskRow, reporter: Reporter) -> _Tool:
         """The task is running, and so is its agent.
@@ -134,6 +137,7 @@ class Operations:
         async with reporter.transaction() as tx:
             row = await _own_row(tx.session, task)
             agent = await _agent_of(tx.session, row)
+            task.parameters = row.parameters  # they may have been changed while it was queued
             row.status = TaskStatus.RUNNING
             row.started_at = row.started_at or utc_now()
             _touch(row)
@@ -248,25 +252,21 @@ async def _invoke(tool: _Tool, parameters: JsonObject, context: ToolContext) -> 
         return await installed_tool(tool.implementation or "").call(parameters, context)
     if tool.kind != ToolKind.HTTP or tool.url is None:
         raise ToolFailure("tool_unavailable", f"this server cannot call tools of the kind {tool.kind!r}")
+    method = tool.method or "POST"
+    in_query = method == "GET"
+    headers = {"Idempotency-Key": context.idempotency_key, **tool.secret_headers}
     answer = await send(
-        tool.method or "POST",
+        method,
         tool.url,
-        headers={
-            "Content-Type": "application/json",
-            "Idempotency-Key": context.idempotency_key,
-            **tool.secret_headers,
-        },
-        body=_json_bytes(parameters),
+        headers=headers if in_query else {"Content-Type": "application/json", **headers},
+        query={k: v if isinstance(v, str) else json.dumps(v) for k, v in parameters.items()} if in_query else None,
+        body=None if in_query else json.dumps(parameters, ensure_ascii=False).encode(),
         timeout_seconds=tool.timeout_seconds or 60.0,
         limits=context.limits,
     )
     output = answer["json"] if "json" in answer else {"text": answer["text"]}
     check_output(tool.name, output, context.limits.max_output_bytes)
     return output
-
-
-def _json_bytes(value: JsonObject) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
 
 
 async def _own_row(session: AsyncSession, task: TaskRow) -> TaskRow:

@@ -176,10 +176,8 @@ class RunFlow:
         Raises:
             Superseded, asyncio.CancelledError.
         """
-        async with self._database.read() as session:
-            run = await session.get(RunRow, run_id)
-            row = await session.get(RunStepRow, (run_id, step_id))
-            rows = await _steps_of(session, run_id)
+        run, rows = await unbroken(self._read(run_id))
+        row = rows.get(step_id)
         if run is None or row is None or run.segment != segment:
             raise Superseded
         if row.status != StepStatus.RUNNING:
@@ -300,11 +298,17 @@ class RunFlow:
         folder = self._operations.workspace(run.id)
         if run.retry_of is None or await asyncio.to_thread(folder.exists):
             return
+        names = await unbroken(self._artifacts_of(run.id))
+        copying = asyncio.to_thread(_copy_files, self._operations.workspace(run.retry_of), folder, names)
+        await unbroken(copying)
+
+    async def _read(self, run_id: str) -> tuple[RunRow | None, dict[str, RunStepRow]]:
         async with self._database.read() as session:
-            names = (
-                (await session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run.id))).scalars().all()
-            )
-        await asyncio.to_thread(_copy_files, self._operations.workspace(run.retry_of), folder, names)
+            return await session.get(RunRow, run_id), await _steps_of(session, run_id)
+
+    async def _artifacts_of(self, run_id: str) -> Sequence[str]:
+        async with self._database.read() as session:
+            return (await session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run_id))).scalars().all()
 
 
 _Next = dict[str, str | None]

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ...models import JsonObject
+from ...models import FieldProblem, JsonObject
 from .context import ToolContext
 from .failure import ToolFailure
 
@@ -33,6 +33,7 @@ class AnyTool(Protocol):
     @property
     def description(self) -> str: ...
     def schema(self) -> JsonObject: ...
+    def check(self, parameters: Mapping[str, Any]) -> list[FieldProblem]: ...
     # An output is whatever JSON holds.
     async def call(self, parameters: Mapping[str, Any], context: ToolContext) -> Any: ...
 
@@ -49,6 +50,17 @@ class ToolDefinition(Generic[ParametersT]):
     def schema(self) -> JsonObject:
         """JSON schema (draft 2020-12) of the parameters."""
         return self.parameters.model_json_schema()
+
+    def check(self, parameters: Mapping[str, Any]) -> list[FieldProblem]:
+        """What is wrong with the parameters; `loc` counts from them."""
+        try:
+            self.parameters.model_validate(dict(parameters))
+        except ValidationError as error:
+            return [
+                FieldProblem(loc=list(e["loc"]), msg=e["msg"], type=e["type"])
+                for e in error.errors(include_input=False, include_url=False, include_context=False)
+            ]
+        return []
 
     async def call(self, parameters: Mapping[str, Any], context: ToolContext) -> Any:
         """Checks the parameters, does the work, and checks that the output is JSON within the limit.

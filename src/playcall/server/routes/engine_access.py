@@ -1,0 +1,90 @@
+"""What the routes of runs, tasks and calls share: the engine, and one's own rows."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, TypeVar, cast
+
+from fastapi import Depends
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from playcall.models import FieldProblem, JsonObject
+from playcall.server.auth.caller import Caller
+from playcall.server.dependencies import CoreDep
+from playcall.server.engine import Engine
+from playcall.server.problems import ApiError, invalid, not_found
+from playcall.server.store.tables import OwnedRow, ToolRow
+from playcall.server.tools import ToolFailure, builtin_tools, installed_tool
+
+__all__ = ["EngineDep", "decode_place", "encode_place", "own_row", "require_parameters"]
+
+RowT = TypeVar("RowT", bound=OwnedRow)
+
+
+def _engine(core: CoreDep) -> Engine:
+    """
+    Raises:
+        ApiError: 503 `engine_unavailable`: this server was started without one.
+    """
+    if core.engine is None:
+        raise ApiError(503, "engine_unavailable", "this server executes nothing", headers={"Retry-After": "5"})
+    return cast("Engine", core.engine)
+
+
+EngineDep = Annotated[Engine, Depends(_engine)]
+
+
+async def own_row(
+    session: AsyncSession, table: type[RowT], caller: Caller, id: str, noun: str, *, lock: bool = False
+) -> RowT:
+    """The caller's own row; with `lock`, nobody else changes it before the transaction ends.
+
+    Raises:
+        ApiError: 404.
+    """
+    statement: Select[RowT] = select(table).where(table.id == id, table.owner_id == caller.user_id)
+    row = (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
+    if row is None:
+        raise not_found(noun)
+    return row
+
+
+def require_parameters(tool: ToolRow, parameters: JsonObject) -> None:
+    """The parameters of a call, against what the tool takes, its defaults included.
+
+    An HTTP endpoint's are for itself to judge.
+
+    Raises:
+        ApiError: 422; `loc` starts at `body`, `parameters`.
+    """
+    definition = None
+    if tool.kind == "builtin":
+        definition = builtin_tools().get(tool.name)
+    elif tool.kind == "installed":
+        try:
+            definition = installed_tool(tool.implementation or "")
+        except ToolFailure:
+            return  # the task says so when it comes to it: the package may be back by then
+    problems = [] if definition is None else definition.check({**tool.defaults, **parameters})
+    if problems:
+        errors = [FieldProblem(loc=["body", "parameters", *p.loc], msg=p.msg, type=p.type) for p in problems]
+        raise invalid(f"{tool.name} refuses its parameters: {problems[0].msg}", errors)
+
+
+def encode_place(place: str) -> str:
+    """A list's cursor: opaque to callers."""
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def decode_place(cursor: str) -> str:
+    """
+    Raises:
+        ApiError: 422: it is not a cursor that a list gave.
+    """
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        message = "this is not a cursor that a list gave"
+        problem = FieldProblem(loc=["query", "cursor"], msg=message, type="invalid_cursor")
+        raise invalid(message, [problem]) from None
