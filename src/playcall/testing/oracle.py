@@ -3,11 +3,11 @@
     oracle = DeliveryOracle()
     for event in client.runs.watch(run.id, start="start"):
         oracle.saw(event)
-    verdict = oracle.judge(read_log(api, run_topic(run.id)))
+    verdict = oracle.judge(read_log(backend.url, run_topic(run.id), auth=ApiKey(backend.api_key)))
     assert verdict.ok, verdict.explain()
 
-`judge()` is a pure function of three lists. `read_log()` fetches the log over HTTP, so nothing of what it says rests on
-the client that is judged.
+`judge()` is a pure function of lists. `read_log()` fetches the log over HTTP, with a client of its own, so that nothing
+of what it says rests on the client that is judged.
 """
 
 from __future__ import annotations
@@ -17,16 +17,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..config import API_PREFIX
+from ..errors import EventGapError
+from ..http.auth import Auth
+from ..models.cursor import Cursor
 from ..models.event import AnyEvent
+from ..models.frames import EventPage, Events
+from ..models.frames import Gap as GapFrame
 from ..models.ids import EventId
 from ..realtime.items import Gap
+from ..services.api_client import BaseAPIClient, BlockingAPIClient
 from ..services.run_service import RunSnapshot
 
-__all__ = ["DeliveryOracle", "Seen", "Verdict", "judge"]
+__all__ = ["DeliveryOracle", "Seen", "Verdict", "judge", "read_log", "read_log_async"]
 
 Seen: TypeAlias = AnyEvent | Gap | RunSnapshot
 """What a feed or `runs.watch()` gives."""
 
+HISTORY = "/events"
+PAGE_EVENTS = 1_000
 SHOWN = 5
 """Event ids that an explanation names of each kind."""
 
@@ -152,3 +161,66 @@ class DeliveryOracle:
     def judge(self, log: Sequence[AnyEvent]) -> Verdict:
         """The verdict on what was seen so far; see `judge()`."""
         return judge(log, self.seen, after=self._after)
+
+
+# --- the log itself ---------------------------------------------------------------------------------------------------
+
+
+def read_log(url: str, topic: str, *, auth: Auth) -> list[AnyEvent]:
+    """Everything that the backend at `url` keeps of a topic now, oldest first.
+
+    Raises:
+        PermissionDeniedError: there is no such topic, or it is not for this caller.
+        EventGapError: the oldest events expired while they were read.
+        RequestError: the backend could not be asked.
+    """
+    reading = _Reading(topic)
+    with BlockingAPIClient(url + API_PREFIX, auth=auth) as api:
+        while reading.more:
+            reading.take(api.get(HISTORY, into=EventPage, params=reading.question))
+    return reading.events
+
+
+async def read_log_async(url: str, topic: str, *, auth: Auth) -> list[AnyEvent]:
+    """As `read_log`, awaited."""
+    reading = _Reading(topic)
+    async with BaseAPIClient(url + API_PREFIX, auth=auth) as api:
+        while reading.more:
+            reading.take(await api.get(HISTORY, into=EventPage, params=reading.question))
+    return reading.events
+
+
+class _Reading:
+    """A topic's history page by page, without I/O: ask `question`, give `take` the answer, while there is `more`."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._from = "start"
+        self.events: list[AnyEvent] = []
+        self.more = True
+
+    @property
+    def question(self) -> dict[str, str | int]:
+        return {"topic": self._topic, "from": self._from, "limit": PAGE_EVENTS}
+
+    def take(self, page: EventPage) -> None:
+        """
+        Raises:
+            EventGapError: the answer tells of one.
+        """
+        reached = Cursor(page.epoch, page.seq)
+        for frame in page.frames:
+            if isinstance(frame, Events):
+                self.events.extend(frame.events)
+                reached = Cursor(page.epoch, frame.to)
+            elif isinstance(frame, GapFrame):
+                raise EventGapError(
+                    f"events of {self._topic} after {frame.lost_after.cursor} are gone: read its log from the start again",
+                    topic=self._topic,
+                    reason=frame.reason,
+                    lost_after=frame.lost_after.cursor,
+                    resume=frame.resume.cursor,
+                )
+        self._from = str(reached)
+        # An answer that does not move on would be asked for ever.
+        self.more = page.seq < reached.seq < page.head
