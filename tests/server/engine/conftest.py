@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import select
 
 from playcall.models import JsonObject, PlaybookSpec
@@ -21,8 +22,6 @@ from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.store.tables import AgentRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow, UserRow
 
-OWNER = "usr_test"
-
 
 @dataclass
 class House:
@@ -31,11 +30,17 @@ class House:
     database: Database
     engine: Engine
     settings: Settings
+    owner: str
+
+    @property
+    def files(self) -> Path:
+        """A folder of this test's own under the server's read root."""
+        return self.settings.read_roots[0] / self.owner
 
     async def agent(self, name: str, tools: list[str], state: str = "ready") -> AgentRow:
         now = utc_now()
         row = AgentRow(
-            id=new_id("agt"), owner_id=OWNER, version=1, created_at=now, updated_at=now, name=name, type="worker",
+            id=new_id("agt"), owner_id=self.owner, version=1, created_at=now, updated_at=now, name=name, type="worker",
             description="", instructions="", model=None, tools=tools, state=state,
         )  # fmt: skip
         async with self.database.write() as tx:
@@ -45,7 +50,7 @@ class House:
     async def tool(self, name: str, **columns: Any) -> ToolRow:
         now = utc_now()
         row = ToolRow(
-            id=new_id("tol"), owner_id=OWNER, version=1, created_at=now, updated_at=now, name=name,
+            id=new_id("tol"), owner_id=self.owner, version=1, created_at=now, updated_at=now, name=name,
             **{"kind": "installed", "description": "", "parameters": {}, "defaults": {}, "secret_headers": {}, **columns},
         )  # fmt: skip
         async with self.database.write() as tx:
@@ -56,7 +61,7 @@ class House:
         PlaybookSpec.model_validate(spec)
         now = utc_now()
         row = PlaybookRow(
-            id=new_id("pbk"), owner_id=OWNER, version=1, created_at=now, updated_at=now,
+            id=new_id("pbk"), owner_id=self.owner, version=1, created_at=now, updated_at=now,
             **{"name": new_id("name"), "description": "", "tags": [], "inputs": {}, **spec},
         )  # fmt: skip
         async with self.database.write() as tx:
@@ -96,20 +101,20 @@ class House:
 
     async def events(self, topic: str) -> list[StoredEvent]:
         async with self.database.read() as session:
-            state = await read_topic(session, OWNER, topic)
+            state = await read_topic(session, self.owner, topic)
             assert state is not None, topic
-            found = await read_log(session, OWNER, topic, Cursor(state.epoch, 0), limit=10_000)
+            found = await read_log(session, self.owner, topic, Cursor(state.epoch, 0), limit=10_000)
         assert isinstance(found, LogSlice)
         return list(found.events)
 
     async def until_event(self, topic: str, type: str, count: int = 1) -> list[StoredEvent]:
         """Returns when the topic holds `count` events of the type; woken as any reader is."""
         async with asyncio.timeout(30):
-            with self.database.wakes.waiting(OWNER, topic) as waiter:
+            with self.database.wakes.waiting(self.owner, topic) as waiter:
                 while True:
                     waiter.clear()
                     async with self.database.read() as session:
-                        known = await read_topic(session, OWNER, topic)
+                        known = await read_topic(session, self.owner, topic)
                     found = [e for e in await self.events(topic) if e.type == type] if known else []
                     if len(found) >= count:
                         return found
@@ -117,7 +122,7 @@ class House:
 
     async def ended(self, run_id: str) -> RunRow:
         async with asyncio.timeout(30):
-            with self.database.wakes.waiting(OWNER, f"run:{run_id}") as waiter:
+            with self.database.wakes.waiting(self.owner, f"run:{run_id}") as waiter:
                 while True:
                     waiter.clear()
                     run = await self.run(run_id)
@@ -127,7 +132,7 @@ class House:
 
     async def task_ended(self, task_id: str) -> TaskRow:
         async with asyncio.timeout(30):
-            with self.database.wakes.waiting(OWNER, f"task:{task_id}") as waiter:
+            with self.database.wakes.waiting(self.owner, f"task:{task_id}") as waiter:
                 while True:
                     waiter.clear()
                     task = await self.task(task_id)
@@ -141,12 +146,13 @@ async def open_house(folder: Path) -> House:
     settings.data_dir.mkdir(exist_ok=True)
     (folder / "files").mkdir(exist_ok=True)
     database = await Database.create(f"sqlite+aiosqlite:///{settings.database_path}")
-    async with database.write() as tx:
-        if await tx.session.get(UserRow, OWNER) is None:
-            tx.session.add(UserRow(id=OWNER, username="test", password_hash=None, created_at=utc_now()))
     engine = Engine(database=database, settings=settings)
-    await engine.launch()
-    return House(database, engine, settings)
+    try:
+        await engine.launch()
+    except BaseException:
+        await database.close()
+        raise
+    return House(database, engine, settings, "usr_nobody")
 
 
 async def close_house(house: House) -> None:
@@ -156,8 +162,23 @@ async def close_house(house: House) -> None:
         await house.database.close()
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    opened = await open_house(tmp_path)
-    yield opened
-    await close_house(opened)
+async def move_in(house: House) -> House:
+    """The same house, for an owner who has nothing yet."""
+    owner = new_id("usr")
+    mine = House(house.database, house.engine, house.settings, owner)
+    mine.files.mkdir()
+    async with house.database.write() as tx:
+        tx.session.add(UserRow(id=owner, username=owner, password_hash=None, created_at=utc_now()))
+    return mine
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    house = await open_house(tmp_path_factory.mktemp("house"))
+    yield house
+    await close_house(house)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(opened: House) -> House:
+    return await move_in(opened)
