@@ -8,9 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Not lazily: a submodule that is imported later would take the name from the function.
+from .deadline import deadline
+
 if TYPE_CHECKING:
     from .client import AsyncPlaycall, Playcall
-    from .deadline import deadline
     from .errors import PlaycallError
     from .http.auth import ApiKey, Auth, BearerToken, Credentials, OAuth2Password
     from .http.retry import RetryPolicy
@@ -63,14 +65,12 @@ _HOMES = {
     "RetryPolicy": "http.retry",
     "RunSnapshot": "services.run_service",
     "WebSocketClient": "services.websocket_client",
-    "deadline": "deadline",
 }
 
 
 def __getattr__(name: str) -> Any:  # Any: whatever the name stands for
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # `deadline` is a function and its module's name: the module would win once it is imported, so it is set here.
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -10,16 +10,18 @@ tasks and threads that copy it.
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
 
 from .errors import InvalidArgumentError
 
 __all__ = ["check_seconds", "deadline", "nearest"]
 
+_FLOAT_MAX: Final = sys.float_info.max
 _ends_at: ContextVar[float | None] = ContextVar("playcall_deadline", default=None)
 
 
@@ -29,8 +31,8 @@ def check_seconds(seconds: float, name: str) -> float:
     Raises:
         InvalidArgumentError: it is not.
     """
-    # A bool is an int to Python, but never meant as seconds.
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+    # A bool is an int to Python, but never meant as seconds; inf and nan fail the comparison.
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _FLOAT_MAX:  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError(f"{name} must be a positive number of seconds, got {seconds!r}")
     return float(seconds)
 

@@ -104,8 +104,9 @@ class LoopThread:
             waiting.done.acquire()
         except BaseException:
             # The loop may be busy; the coroutine is cancelled when it gets there, whether we still wait or not.
-            self.post(waiting.cancel)
-            waiting.done.acquire(timeout=CANCEL_WAIT_SECONDS)
+            with contextlib.suppress(ClientClosedError):  # the interpreter is exiting, and cancels it by itself
+                self.post(waiting.cancel)
+                waiting.done.acquire(timeout=CANCEL_WAIT_SECONDS)
             raise
         return waiting.take()
 
@@ -208,7 +209,8 @@ class LoopThread:
             batch, self._inbox = self._inbox, deque()
             self._awake = False
         for callback in batch:
-            callback()
+            # Each on its own: what one raises must not keep the others' callers waiting for ever.
+            self._loop.call_soon(callback)
 
 
 class _Waiting(Generic[T]):
@@ -289,7 +291,9 @@ class _Pump(Generic[T]):
                 if full:
                     await self.room.wait()
         except asyncio.CancelledError:
-            pass  # by close(), or at the loop's end: the iteration is over
+            # By close(), or at the loop's end, the iteration is over; otherwise it would look complete, and is not.
+            if self.task is not None and not self.task.cancelling():
+                self.error = ClientClosedError("the iteration was cancelled from within")
         except BaseException as error:  # it belongs to the iterating thread, whatever it is
             self.error = error
         finally:
@@ -342,23 +346,25 @@ class BlockingIterator(Generic[T]):
         pump = self._pump
         while True:
             with pump.changed:
+                if self._closed:
+                    raise StopIteration
                 if pump.items:
                     item = pump.items.popleft()
                     if len(pump.items) == READ_AHEAD // 2:
                         pump.owner.post(pump.make_room)
                     return item
-                if pump.over or self._closed:
+                if pump.over:
                     error, pump.error = pump.error, None
                     if error is None:
                         raise StopIteration
                     break
+                pump.owner.refuse_own_thread()
+                if not self._started:
+                    pump.owner.post(pump.start)
+                    self._started = True
                 waiter = threading.Lock()
                 waiter.acquire()
                 pump.waiters.append(waiter)
-            if not self._started:
-                pump.owner.refuse_own_thread()
-                self._started = True
-                pump.owner.post(pump.start)
             waiter.acquire()
         try:
             raise error
@@ -367,12 +373,13 @@ class BlockingIterator(Generic[T]):
 
     def close(self) -> None:
         """Ends the source, waiting a moment for its cleaning up. Safe to call twice, and from any thread."""
-        if self._closed:
-            return
-        self._closed = True
         pump = self._pump
-        if not self._started or pump.over:
-            return
+        with pump.changed:
+            if self._closed:
+                return
+            self._closed = True
+            if not self._started or pump.over:
+                return
         with contextlib.suppress(ClientClosedError):  # the interpreter is exiting, and ends it by itself
             pump.owner.post(pump.cancel)
             if not pump.owner.is_current_thread:

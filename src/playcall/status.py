@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from .deadline import check_seconds
-from .errors import AuthenticationError, DeadlineExceededError, RequestError, StatusError
+from .deadline import check_seconds, deadline
+from .errors import AuthenticationError, DeadlineExceededError, RedirectRefusedError, RequestError, StatusError
 from .faces import Awaiting, FaceT, Service, call, stream
 
 __all__ = ["ConnectionState", "ConnectionStatus", "Status", "StatusBoard"]
@@ -110,7 +110,7 @@ class StatusBoard:
             self._set_http(_Http.STRUGGLING)
 
     def call_failed(self, error: RequestError) -> None:
-        """A call is over, and gave an error."""
+        """A call is over, and its last attempt gave an error. Not for one that came before an attempt was made."""
         self._last_error = error.message
         if isinstance(error, StatusError):
             if isinstance(error, AuthenticationError):
@@ -121,9 +121,11 @@ class StatusBoard:
             else:
                 self._outcomes.append(True)
                 self._set_http(_Http.ANSWERING)
+        elif isinstance(error, RedirectRefusedError):
+            self._outcomes.append(True)
+            self._set_http(_Http.ANSWERING)
         else:
             self._outcomes.append(False)
-            # A deadline that came while waiting for our own slot says nothing of the backend, but all its slots hang.
             self._set_http(_Http.SILENT)
 
     def auth_failed(self, said: str) -> None:
@@ -141,6 +143,10 @@ class StatusBoard:
     def closed(self) -> None:
         self._closed = True
         self._update()
+
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock, and does not exist here."""
+        self._lock = threading.Lock()
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
@@ -248,13 +254,14 @@ class ConnectionStatus(Service[FaceT]):
         """The picture now, then at each change of state, until the client is closed."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        pictures: deque[Status] = deque([self._board.current], maxlen=CHANGES_KEPT)
+        pictures: deque[Status] = deque(maxlen=CHANGES_KEPT)
 
         def on_change(picture: Status) -> None:
             pictures.append(picture)
             loop.call_soon_threadsafe(changed.set)
 
         remove = self._board.subscribe(on_change)
+        pictures.append(self._board.current)  # after subscribing, so that no change falls between
         try:
             while True:
                 while pictures:
@@ -279,7 +286,8 @@ class ConnectionStatus(Service[FaceT]):
         pause = 0.05
         while True:
             try:
-                await self._probe()
+                with deadline(max(0.001, ends_at - time.monotonic())):
+                    await self._probe()
             except AuthenticationError:
                 raise
             except RequestError as error:

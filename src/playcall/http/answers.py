@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pydantic_core
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypeForm
 
 from ..errors import InvalidArgumentError, StatusError, UnreadableAnswerError, error_for_status
@@ -25,7 +25,8 @@ __all__ = ["adapter", "decode", "encode", "problem_of", "status_error"]
 T = TypeVar("T")
 
 MAX_ERRORS_IN_MESSAGE: Final = 3
-MAX_FOREIGN_TEXT: Final = 200
+MAX_DETAIL: Final = 500
+"""Characters of a problem's detail that a message repeats; `problem` has it all."""
 
 
 _adapters: dict[object, TypeAdapter[Any]] = {}
@@ -33,12 +34,19 @@ _ADAPTERS_KEPT: Final = 512
 
 
 def adapter(into: TypeForm[T]) -> TypeAdapter[T]:
-    """The validator of a type, made once."""
-    known = _adapters.get(into)
-    if known is None:
-        if len(_adapters) >= _ADAPTERS_KEPT:  # types made at run time must not fill the memory
-            _adapters.clear()
-        known = _adapters[into] = TypeAdapter(into)
+    """The validator of a type, made once.
+
+    Raises:
+        InvalidArgumentError: answers cannot be read into this.
+    """
+    try:
+        known = _adapters.get(into)
+        if known is None:
+            if len(_adapters) >= _ADAPTERS_KEPT:  # types made at run time must not fill the memory
+                _adapters.clear()
+            known = _adapters[into] = TypeAdapter(into)
+    except (PydanticUserError, TypeError) as error:  # TypeError: it cannot be a key, so it is no type
+        raise InvalidArgumentError(f"into= must be a type that pydantic knows, got {into!r}: {error}") from None
     return known
 
 
@@ -77,7 +85,7 @@ def decode(answer: WireAnswer, into: TypeForm[T] | None, timeline: Timeline, req
             return cast("T", None)
         try:
             return cast("T", json.loads(answer.body))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _unreadable(
                 f"{where} answered {answer.status}, but not with JSON: {error}", answer, timeline, request_id
             ) from None
@@ -116,7 +124,7 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> Problem 
         return None
     try:
         parsed: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict):
         return None
@@ -164,6 +172,8 @@ def status_error(
     code = None if problem is None else problem.code
     request_id = (None if problem is None else problem.request_id) or answer.headers.get("X-Request-ID") or request_id
     said = _phrase(answer.status).lower() if problem is None else problem.detail or problem.title
+    if len(said) > MAX_DETAIL:
+        said = f"{said[:MAX_DETAIL]}…"
     if problem is not None and problem.errors:
         shown = "; ".join(describe(each) for each in problem.errors[:MAX_ERRORS_IN_MESSAGE])
         more = len(problem.errors) - MAX_ERRORS_IN_MESSAGE

@@ -6,13 +6,15 @@ import asyncio
 import concurrent.futures
 import contextvars
 import inspect
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from ..errors import ConfigurationError
+from ..errors import ClientClosedError, ConfigurationError
 
 __all__ = [
     "ApiKey",
@@ -72,6 +74,8 @@ class Auth(Protocol):
 
 
 def _check_header_value(value: str, what: str) -> str:
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"{what} must be a string, got {type(value).__name__}")
     if not value or not value.isprintable() or not value.isascii() or value != value.strip():
         raise ConfigurationError(f"{what} must be a non-empty line of printable ASCII, without spaces around it")
     return value
@@ -103,8 +107,10 @@ class BearerToken:
 
     def __init__(self, token: str | TokenProvider, *, lifetime_seconds: float | None = None) -> None:
         """Raises: ConfigurationError: the token is empty or cannot stand in a header, or the lifetime is not positive."""
-        if lifetime_seconds is not None and not lifetime_seconds > 0:
+        if lifetime_seconds is not None and not 0 < lifetime_seconds < math.inf:
             raise ConfigurationError(f"lifetime_seconds must be positive, got {lifetime_seconds!r}")
+        if not isinstance(token, str) and not callable(token):  # pyright: ignore[reportUnnecessaryComparison] - callers may be untyped
+            raise ConfigurationError(f"BearerToken takes a string or a function, got {type(token).__name__}")
         self._source = _check_header_value(token, "a bearer token") if isinstance(token, str) else token
         self._lifetime_seconds = lifetime_seconds
 
@@ -168,6 +174,10 @@ EXPIRY_MARGIN_SECONDS = 10.0
 """Credentials are renewed this long before they expire, or at four fifths of a shorter life."""
 
 
+class _AbandonedError(Exception):
+    """The task that renewed for everybody was cancelled: its loop ended, or its client was closed."""
+
+
 class Authenticator:
     """The current credentials of one client: cached, renewed once for everybody, ahead of their expiry.
 
@@ -182,7 +192,8 @@ class Authenticator:
         self._current: Credentials | None = None if auth is not None else Credentials({})
         self._renew_at: float | None = None
         self._renewal: concurrent.futures.Future[Credentials] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Credentials]] = set()
+        self._closed = False
 
     async def credentials(self) -> Credentials:
         """The current credentials, fetched or renewed first if need be.
@@ -190,6 +201,7 @@ class Authenticator:
         Raises:
             ConfigurationError: the provider gave something that is no token.
             RequestError: the token endpoint could not be asked, or refused.
+            ClientClosedError: the client was closed meanwhile.
             Exception: whatever the provider raises.
         """
         current = self._current
@@ -212,42 +224,50 @@ class Authenticator:
             with self._lock:
                 if self._current is not None and self._current is not previous:
                     return self._current
+                if self._closed:
+                    raise ClientClosedError("the client is closed: make a new one")
                 renewal = self._renewal
                 if renewal is None:
                     renewal = self._renewal = concurrent.futures.Future()
                     # An empty context: the renewal serves everybody, so it has nobody's deadline.
-                    task = asyncio.get_running_loop().create_task(
-                        self._fetch(renewal, previous), context=contextvars.Context()
-                    )
+                    task = asyncio.get_running_loop().create_task(self._fetch(previous), context=contextvars.Context())
                     self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    # Not in the task itself: one that is cancelled before its first step runs none of its code.
+                    task.add_done_callback(partial(self._settle, renewal))
             try:
                 # shield: our own cancellation must not cancel the future that the others wait for.
                 return await asyncio.shield(asyncio.wrap_future(renewal))
-            except asyncio.CancelledError:
-                if not renewal.cancelled():
-                    raise  # it is we who were cancelled
-                # The renewing task's loop ended under it; let one of us begin anew.
+            except _AbandonedError:
+                continue  # let one of us begin anew
 
-    async def _fetch(self, renewal: concurrent.futures.Future[Credentials], previous: Credentials | None) -> None:
+    async def _fetch(self, previous: Credentials | None) -> Credentials:
         assert self._auth is not None  # noqa: S101 - without it there is nothing to renew
         try:
             fetched = await self._auth.fetch(previous, self._token_endpoint)
         except asyncio.CancelledError:
-            with self._lock:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise ConfigurationError("the provider of credentials cancelled itself") from None
+        if not isinstance(fetched, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance] - it is a user's
+            raise ConfigurationError(
+                f"{type(self._auth).__name__}.fetch gave {type(fetched).__name__}, not Credentials"
+            )
+        return fetched
+
+    def _settle(self, renewal: concurrent.futures.Future[Credentials], task: asyncio.Task[Credentials]) -> None:
+        self._tasks.discard(task)
+        error = _AbandonedError() if task.cancelled() else task.exception()
+        with self._lock:
+            if self._renewal is renewal:
                 self._renewal = None
-            renewal.cancel()
-            raise
-        except Exception as error:
-            with self._lock:
-                self._renewal = None
-            renewal.set_exception(error)
+            if error is None:
+                self._current = task.result()
+                self._renew_at = _renew_at(self._current)
+        if error is None:
+            renewal.set_result(task.result())
         else:
-            with self._lock:
-                self._renewal = None
-                self._current = fetched
-                self._renew_at = _renew_at(fetched)
-            renewal.set_result(fetched)
+            renewal.set_exception(error)
 
     def after_fork(self) -> None:
         """In a forked child: a renewal of the parent's will not end here."""
@@ -256,7 +276,8 @@ class Authenticator:
         self._tasks = set()
 
     async def close(self) -> None:
-        """Cancels a renewal that is under way on this loop."""
+        """Cancels a renewal that is under way on this loop; after it none begins."""
+        self._closed = True
         tasks = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
         for task in tasks:
             task.cancel()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ..errors import RequestError
 from ..timeline import Attempt, Timeline
 from .paths import Path
 from .retry import SAFE_METHODS, RetryPolicy
-from .transport import WireAnswer, WireStream
+from .transport import TransportFault, WireAnswer, WireStream
 
 __all__ = ["Answer", "Call", "Doing", "IncomingBody", "Progress"]
 
@@ -35,6 +36,8 @@ class Call:
     """One call as its caller means it.
 
     `deadline_seconds` None means no bound but the context's. `repeatable`: it may reach the backend twice without harm.
+    `authenticated` is False for the call that fetches credentials: it carries none, and takes no slot, because callers
+    who hold all of them may be waiting for it.
     """
 
     method: str
@@ -70,6 +73,31 @@ class IncomingBody:
 
     stream: WireStream
     timeline: Timeline
+    lost: Callable[[TransportFault], RequestError] = field(repr=False)
+    """Makes the error of a body that breaks off; the engine's."""
+
+    @property
+    def status(self) -> int:
+        return self.stream.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.stream.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
+        try:
+            async for chunk in self.stream.chunks():
+                yield chunk
+        except TransportFault as fault:
+            raise self.lost(fault) from fault
+
+    async def read(self) -> bytes:
+        """The whole body. Raises: ConnectionLostError, when it breaks off."""
+        try:
+            return await self.stream.read()
+        except TransportFault as fault:
+            raise self.lost(fault) from fault
 
 
 @dataclass(slots=True)
@@ -81,6 +109,8 @@ class Progress:
     began_at: float
     deadline_seconds: float | None
     attempts: list[Attempt] = field(default_factory=list[Attempt])
+    failures: int = 0
+    """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
     doing: Doing = Doing.STARTING
     attempt_began_at: float | None = None
     waited_seconds: float = 0.0

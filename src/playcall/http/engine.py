@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import logging
 import os
@@ -14,21 +15,25 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from typing_extensions import TypeForm
 
 from ..deadline import nearest
 from ..errors import (
+    AuthenticationError,
     ClientClosedError,
     ConnectFailedError,
     ConnectionLostError,
     CredentialsError,
     DeadlineExceededError,
+    InvalidArgumentError,
     NoSlotError,
     PlaycallError,
     RedirectRefusedError,
     RequestError,
+    StatusError,
+    VersionMismatchError,
 )
 from .answers import decode, problem_of, status_error
 from .auth import Auth, Authenticator, Credentials, TokenGrant
@@ -56,7 +61,12 @@ _Send: TypeAlias = Callable[[WireRequest], Awaitable[WireAnswer]]
 
 READ_TIMEOUT_SECONDS: Final = 30.0
 MAX_REDIRECTS: Final = 5
+MAX_SHARED_PAUSE_SECONDS: Final = 60.0
+"""How long one answer's Retry-After holds back the other callers; after that one of them may ask again."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_URL_SAFE: Final = ":/?#[]@!$&'()*+,;=%-._~"
+_HARMLESS: Final = frozenset({"accept", "accept-language", "range", "if-none-match", "if-modified-since"})
+"""Headers of the caller's that go along to another origin."""
 _SHARED_PAUSES: Final = frozenset({429, 503})
 
 
@@ -82,6 +92,7 @@ class Engine:
         self.budget = RetryBudget(retry_budget)
         self.status = status
         self._origin = origin(base_url)
+        self._home = f"{base_url}/"
         self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
         self._send_deadline = send_deadline
         self._request_ids = itertools.count(1)
@@ -116,7 +127,7 @@ class Engine:
                 nonlocal incoming
                 async with AsyncExitStack() as attempt:
                     stream = await attempt.enter_async_context(self.transport.stream(request))
-                    if not 200 <= stream.status < 300:
+                    if not _is_success(stream.status):
                         return WireAnswer(stream.status, stream.headers, await stream.read())
                     incoming = stream
                     opened.push_async_exit(attempt.pop_all())
@@ -125,12 +136,18 @@ class Engine:
             answer = await self._attempts(progress, send)
             assert incoming is not None  # noqa: S101 - a success has set it
             progress.doing = Doing.BODY
-            try:
-                yield IncomingBody(incoming, progress.timeline())
-            except TransportFault as fault:
-                progress.note(fault.text, "give up: part of the body was used already")
-                raise self._lost(progress, fault) from fault
-            self._done(progress, answer.status)
+            broken = False
+
+            def lost(fault: TransportFault) -> RequestError:
+                nonlocal broken
+                broken = True
+                progress.note(fault.text, "give up: part of the body may have been used already")
+                return self._lost(progress, fault)
+
+            # What the caller's own code raises in here is no concern of ours: the answer was good.
+            yield IncomingBody(incoming, progress.timeline(), lost)
+            if not broken:
+                self._done(progress, answer.status)
 
     def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
         """The answer's value. Raises: UnreadableAnswerError."""
@@ -139,7 +156,9 @@ class Engine:
     def after_fork(self) -> None:
         """In a forked child: what the parent's loops were doing is not going on here."""
         self.limiter = Limiter(self.limiter.limit)
+        self.budget = RetryBudget(self.budget.capacity)
         self.authenticator.after_fork()
+        self.status.after_fork()
 
     @property
     def closed(self) -> bool:
@@ -193,7 +212,9 @@ class Engine:
             timeline=progress.timeline(),
             may_have_happened=progress.may_have_happened,
         )
-        self._failed(progress, "deadline", error)
+        if progress.doing in (Doing.ANSWER, Doing.BODY):
+            self.status.call_failed(error)  # elsewhere the time was lost on our side, which says nothing of the backend
+        progress.log(logging.WARNING, "deadline")
         return error
 
     # --- attempts -----------------------------------------------------------------------------------------------------
@@ -203,14 +224,10 @@ class Engine:
         renewed = False
         redirects = 0
         while True:
-            await self._shared_pause(progress)
-            in_flight = InFlight(call.method, call.path.text)
-            progress.doing = Doing.SLOT
-            queued_at = time.monotonic()
-            await self.limiter.enter(in_flight)
+            in_flight = await self._slot(progress)
             try:
-                progress.slot_wait_seconds = time.monotonic() - queued_at
                 credentials = await self._credentials(progress)
+                self._check_still_wanted(progress)
                 request = self._wire_request(progress, credentials)
                 progress.doing = Doing.ANSWER
                 progress.attempt_began_at = time.monotonic()
@@ -222,16 +239,15 @@ class Engine:
                 except TransportFault as fault:
                     sent = fault.kind is not FailureKind.NOT_SENT
                     progress.may_have_happened = before or (call.unsafe and sent)
-                    failure = Failure(fault.kind)
-                    decision = self._decide(progress, failure)
+                    decision = self._decide(progress, Failure(fault.kind))
                     progress.note(fault.text, decision.reason, sent=sent)
-                    self.status.attempt_failed(fault.text)
                     if decision.delay_seconds is None:
                         raise self._lost(progress, fault) from fault
+                    self.status.attempt_failed(fault.text)
                 else:
                     status = answer.status
                     progress.request_id = answer.headers.get("X-Request-ID", progress.request_id)
-                    if 200 <= status < 300 or status == 304:
+                    if _is_success(status):
                         progress.note(str(status), "done", status=status)
                         return answer
                     if status < 500:
@@ -241,34 +257,61 @@ class Engine:
                         redirects += 1
                         self._redirect(progress, answer, redirects)
                         continue
-                    if status == 401 and call.authenticated and not renewed:
+                    if status == 401 and not renewed and credentials is not None:
                         renewed = True
                         if await self._renew(progress, credentials):
                             progress.note("401", "once more: the credentials were renewed", status=status)
                             continue
                     decision = self._answered_no(progress, answer)
                     if decision.delay_seconds is None:
-                        error = status_error(
-                            answer,
-                            progress.timeline(),
-                            progress.request_id,
-                            may_have_happened=progress.may_have_happened,
-                        )
-                        self._failed(progress, str(status), error)
-                        raise error
+                        raise self._refused(progress, answer)
             finally:
-                self.limiter.leave(in_flight)
+                if in_flight is not None:
+                    self.limiter.leave(in_flight)
             assert decision.delay_seconds is not None  # noqa: S101 - the others have raised
             progress.log_retry(decision.reason)
             progress.doing = Doing.PAUSE
             progress.waited_seconds = decision.delay_seconds
             await asyncio.sleep(decision.delay_seconds)
 
+    async def _slot(self, progress: Progress) -> InFlight | None:
+        """Waits out the pause that the backend asked for, then takes a slot; None for a call that needs none."""
+        call = progress.call
+        while True:
+            await self._shared_pause(progress)
+            if not call.authenticated:
+                return None
+            in_flight = InFlight(call.method, call.path.text)
+            progress.doing = Doing.SLOT
+            queued_at = time.monotonic()
+            await self.limiter.enter(in_flight)
+            progress.slot_wait_seconds = time.monotonic() - queued_at
+            if self._pause_until <= time.monotonic():
+                return in_flight
+            self.limiter.leave(in_flight)  # the backend asked for a pause while we were in the queue
+
+    def _check_still_wanted(self, progress: Progress) -> None:
+        """Before anything is sent: the deadline's own timer may be due but not have run yet."""
+        call = progress.call
+        if self._closed:
+            raise ClientClosedError(f"{call.method} {call.path.text}: the client was closed under the call")
+        if progress.left_seconds() <= 0:
+            raise self._too_late(progress)
+
+    def _refused(self, progress: Progress, answer: WireAnswer) -> StatusError:
+        error = status_error(
+            answer, progress.timeline(), progress.request_id, may_have_happened=progress.may_have_happened
+        )
+        if isinstance(error, VersionMismatchError):
+            error.expected = _expected_version(progress.call.headers)
+        self._failed(progress, str(answer.status), error)
+        return error
+
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
         problem = problem_of(answer.status, answer.headers, answer.body)
         after = retry_after_seconds(answer.headers, datetime.now(UTC))
         if after is not None and answer.status in _SHARED_PAUSES:
-            self._pause_until = max(self._pause_until, time.monotonic() + after)
+            self._pause_until = max(self._pause_until, time.monotonic() + min(after, MAX_SHARED_PAUSE_SECONDS))
         failure = Failure(FailureKind.STATUS, answer.status, None if problem is None else problem.code, after)
         decision = self._decide(progress, failure)
         progress.note(str(failure), decision.reason, status=answer.status)
@@ -277,16 +320,19 @@ class Engine:
         return decision
 
     def _decide(self, progress: Progress, failure: Failure) -> Decision:
+        progress.failures += 1
+        policy = progress.call.policy
+        free = policy.budget is None or failure.in_progress
         decision = decide(
             failure,
-            attempt=len(progress.attempts) + 1,
-            policy=progress.call.policy,
+            attempt=progress.failures,
+            policy=policy,
             repeatable=progress.call.repeatable,
             left_seconds=progress.left_seconds(),
-            budget_left=self.budget.tokens >= 1,
+            budget_left=free or self.budget.tokens >= 1,
             random=random.random,
         )
-        if decision.delay_seconds is not None and not self.budget.take():
+        if decision.delay_seconds is not None and not free and not self.budget.take():
             return Decision(None, "give up: the client's retry budget is used up")
         return decision
 
@@ -302,25 +348,29 @@ class Engine:
                 timeline=progress.timeline(),
                 may_have_happened=progress.may_have_happened,
             )
-            self._failed(progress, "deadline", error)
+            progress.log(logging.WARNING, "deadline")
             raise error
         progress.doing = Doing.SHARED_PAUSE
         await asyncio.sleep(pause)
 
     def _redirect(self, progress: Progress, answer: WireAnswer, redirects: int) -> None:
-        """Follows a redirect of a safe method anywhere, and of a repeatable one (307, 308) on the same origin."""
+        """Follows a redirect of a safe method anywhere, and of an unsafe one (307, 308) on the same origin."""
         call = progress.call
-        target = urljoin(progress.url, answer.headers["Location"])
-        scheme, host, port = origin(target)
-        same = (scheme, host, port) == origin(progress.url)
         refusal: str | None = None
-        if redirects > MAX_REDIRECTS:
-            refusal = f"more than {MAX_REDIRECTS} redirects"
-        elif scheme not in ("http", "https") or (self._origin[0] == "https" and scheme != "https"):
-            refusal = f"it leads to {scheme or 'nowhere'}, away from {self._origin[0]}"
-        elif call.unsafe and not (same and answer.status in (307, 308)):
-            refusal = f"a {call.method} must not be repeated elsewhere"
+        try:
+            target = urljoin(progress.url, quote(answer.headers["Location"].strip(), safe=_URL_SAFE))
+            scheme, host, port = origin(target)
+        except ValueError:
+            target, scheme, host, port = "", "", "", 0
         where = f"{answer.status} to {scheme}://{host}:{port}"
+        if scheme not in ("http", "https") or not host or "@" in urlsplit(target).netloc:
+            refusal, where = "its Location is no address that can be used", f"{answer.status}"
+        elif redirects > MAX_REDIRECTS:
+            refusal = f"more than {MAX_REDIRECTS} redirects"
+        elif self._origin[0] == "https" and scheme != "https":
+            refusal = "it leads away from https"
+        elif call.unsafe and not ((scheme, host, port) == origin(progress.url) and answer.status in (307, 308)):
+            refusal = f"a {call.method} must not be repeated elsewhere"
         if refusal is None:
             progress.note(where, "follow", status=answer.status)
             progress.url = target
@@ -330,6 +380,7 @@ class Engine:
             f"{call.method} {call.path.text} was redirected ({where}), and that is not followed: {refusal}. "
             "Check the base URL",
             timeline=progress.timeline(),
+            may_have_happened=progress.may_have_happened,
         )
         self._failed(progress, str(answer.status), error)
         raise error
@@ -337,7 +388,7 @@ class Engine:
     # --- credentials --------------------------------------------------------------------------------------------------
 
     async def _credentials(self, progress: Progress) -> Credentials | None:
-        if not progress.call.authenticated or origin(progress.url) != self._origin:
+        if not progress.call.authenticated or not self._at_home(progress):
             return None
         progress.doing = Doing.CREDENTIALS
         try:
@@ -347,27 +398,51 @@ class Engine:
         except Exception as error:
             raise self._no_credentials(progress, error) from error
 
-    async def _renew(self, progress: Progress, refused: Credentials | None) -> bool:
-        if refused is None:
-            return False
+    def _at_home(self, progress: Progress) -> bool:
+        """False once a redirect has led to another origin, where nothing secret may go."""
+        return progress.url.startswith(self._home) or origin(progress.url) == self._origin
+
+    async def _renew(self, progress: Progress, refused: Credentials) -> bool:
         progress.doing = Doing.CREDENTIALS
         try:
             return await self.authenticator.renew(refused)
-        except RequestError:
-            return False  # the 401 is the better answer: it says who refused
         except Exception as error:
+            if _refuses_grant(error):
+                return False  # the 401 is the better answer: it says who refused
+            progress.note("401", "give up: no other credentials could be had", status=401)
             raise self._no_credentials(progress, error) from error
 
     def _no_credentials(self, progress: Progress, error: Exception) -> PlaycallError:
-        self.status.auth_failed(str(error))
-        if isinstance(error, RequestError):
+        """The error of this call, for one that all who waited for the credentials share."""
+        if isinstance(error, ClientClosedError):
             return error
-        # Only the class of a foreign error: its text may hold the secret.
-        said = error.message if isinstance(error, PlaycallError) else type(error).__name__
-        return CredentialsError(
-            f"{progress.call.method} {progress.call.path.text}: no credentials could be had: {said}",
-            timeline=progress.timeline(),
-        )
+        where = f"{progress.call.method} {progress.call.path.text}: no credentials could be had: "
+        timeline = progress.timeline()
+        own: RequestError
+        if isinstance(error, StatusError) and _refuses_grant(error):
+            own = AuthenticationError(
+                where + error.message,
+                timeline=timeline,
+                status=error.status,
+                code=error.code,
+                problem=error.problem,
+                request_id=error.request_id,
+            )
+            self.status.auth_failed(own.message)
+        elif isinstance(error, RequestError):
+            # The token endpoint's trouble, of which its own call has told the status.
+            own = copy.copy(error)
+            own.message = where + error.message
+            own.args = (own.message,)
+            own.timeline = timeline
+        else:
+            # Only the class of a foreign error: its text may hold the secret.
+            said = error.message if isinstance(error, PlaycallError) else type(error).__name__
+            own = CredentialsError(where + said, timeline=timeline)
+            self.status.auth_failed(own.message)
+        own.may_have_happened = progress.may_have_happened
+        progress.log(logging.WARNING, "no credentials")
+        return own
 
     async def _token(self, path: str, form: Mapping[str, str]) -> TokenGrant:
         """The token endpoint: repeatable, because the backend keeps the old refresh token until the new one is used."""
@@ -392,7 +467,12 @@ class Engine:
     def _url(self, call: Call) -> str:
         url = self.base_url + call.path.text
         if call.params:
-            query = urlencode([(name, _text(value)) for name, value in call.params.items() if value is not None])
+            try:
+                query = urlencode(
+                    [(name, _text(name, value)) for name, value in call.params.items() if value is not None]
+                )
+            except UnicodeEncodeError:
+                raise InvalidArgumentError("params hold something that is not valid Unicode text") from None
             if query:
                 url = f"{url}?{query}"
         return url
@@ -406,11 +486,15 @@ class Engine:
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
         if call.headers:
-            headers.update(call.headers)
+            given = call.headers
+            if not self._at_home(progress):
+                # Any other may hold a secret: a cookie, a key under a name of its own.
+                given = {name: value for name, value in given.items() if name.lower() in _HARMLESS}
+            headers = _merged(headers, given)
         if self._send_deadline and progress.deadline_seconds is not None:
             headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
         if credentials is not None:
-            headers.update(credentials.headers)
+            headers = _merged(headers, credentials.headers)
         return WireRequest(call.method, progress.url, headers, call.body, READ_TIMEOUT_SECONDS)
 
     # --- what came of it ----------------------------------------------------------------------------------------------
@@ -436,11 +520,40 @@ class Engine:
 
     def _failed(self, progress: Progress, outcome: str, error: RequestError) -> None:
         self.status.call_failed(error)
-        progress.log(logging.WARNING, outcome)
+        # A plain no is the caller's affair, and is told by the error.
+        plain = isinstance(error, StatusError) and error.status < 500 and error.status not in (401, 429)
+        progress.log(logging.INFO if plain else logging.WARNING, outcome)
 
 
-def _text(value: str | int | float | bool) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+def _is_success(status: int) -> bool:
+    """304 too: it answers a conditional request with what the caller has already."""
+    return 200 <= status < 300 or status == 304
+
+
+def _text(name: str, value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"params[{name!r}] must be a string or a number, got {type(value).__name__}")
+    return str(value)
+
+
+def _merged(headers: dict[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """`headers` with `more` over them, without regard to case (RFC 9110 section 5.1)."""
+    replaced = {name.lower() for name in more}
+    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **more}
+
+
+def _expected_version(headers: Mapping[str, str] | None) -> int | None:
+    for name, value in (headers or {}).items():
+        if name.lower() == "if-match" and value.strip('"').isdecimal():
+            return int(value.strip('"'))
+    return None
+
+
+def _refuses_grant(error: Exception) -> bool:
+    """RFC 6749 section 5.2 has 400 for it; others answer 401 or 403."""
+    return isinstance(error, StatusError) and error.status in (400, 401, 403)
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigurationError, InvalidArgumentError
 
 __all__ = ["Path", "as_path", "base_url", "origin", "path"]
 
+_PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -27,12 +28,14 @@ def path(template: str, **parts: str) -> Path:
     A part named with a trailing underscore, `{name_}`, may hold slashes: a file's path.
 
     Raises:
-        InvalidArgumentError: a part is empty, `.` or `..`, or holds a control character.
+        InvalidArgumentError: a part is no string, is empty, `.` or `..`, or holds a control character.
     """
     return Path(template.format_map({name: _escaped(name, value) for name, value in parts.items()}), template)
 
 
 def _escaped(name: str, value: str) -> str:
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"{name.rstrip('_')} must be a string, got {type(value).__name__}")
     segments = value.split("/") if name.endswith("_") else [value]
     for segment in segments:
         if segment in ("", ".", "..") or any(ord(c) < 32 or ord(c) == 127 for c in segment):
@@ -47,19 +50,24 @@ def as_path(value: str | Path) -> Path:
     """A path given as text: it must begin with `/`, and stay within the base URL.
 
     Raises:
-        InvalidArgumentError: it is an absolute URL, has a fragment or a query, or climbs out by `..`.
+        InvalidArgumentError: it is an absolute URL, has a fragment or a query, or climbs out by `..`, escaped or not.
     """
     if isinstance(value, Path):
         return value
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"a path is a string, got {type(value).__name__}")
     if not value.startswith("/") or value.startswith("//"):
         raise InvalidArgumentError(f"a path begins with one '/', and is not a URL: got {value!r}")
     if "?" in value or "#" in value:
         raise InvalidArgumentError(f"a path has no query or fragment, use params=: got {value!r}")
-    if any(segment in (".", "..") for segment in value.split("/")):
+    if any(segment in (".", "..") for segment in unquote(value).replace("\\", "/").split("/")):
         raise InvalidArgumentError(f"a path has no '.' or '..' parts: got {value!r}")
     if any(ord(c) <= 32 or ord(c) == 127 for c in value):
         raise InvalidArgumentError(f"a path has no spaces or control characters, escape them: got {value!r}")
-    return Path(quote(value, safe="/%:@!$&'()*+,;=-._~"), value)
+    try:
+        return Path(quote(value, safe=_PATH_SAFE), value)
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("the path is not valid Unicode text") from None
 
 
 def base_url(text: str) -> str:
@@ -79,11 +87,15 @@ def base_url(text: str) -> str:
         raise ConfigurationError("the base URL holds a user name or password: give auth= instead")
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ConfigurationError(f"the base URL must look like http://host:port or https://host, got {text!r}")
+    if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc or "\\" in parts.netloc:
+        raise ConfigurationError(
+            f"the base URL's host must be printable ASCII (write an international name as xn--…), got {text!r}"
+        )
     if parts.query or parts.fragment:
         raise ConfigurationError(f"the base URL has no query or fragment, got {text!r}")
     if port == 0:
         raise ConfigurationError(f"the base URL's port cannot be 0, got {text!r}")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return f"{parts.scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe=_PATH_SAFE)}"
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -72,7 +72,7 @@ class _Slot:
     pid: int = field(default_factory=os.getpid)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class SessionPool:
     """Sessions by loop, so that one client serves several loops, one after another or at once.
 
@@ -84,6 +84,9 @@ class SessionPool:
     _slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
+
+    def __post_init__(self) -> None:
+        _pools.add(self)
 
     async def session(self) -> aiohttp.ClientSession:
         """The running loop's session.
@@ -150,12 +153,30 @@ class SessionPool:
         return self._closed
 
     async def close(self) -> None:
-        """Closes the running loop's session; those of loops that have ended are closed already."""
+        """Closes the running loop's session, and has those of other living loops closed soon, by their loops."""
         self._closed = True
         slot = self._slots.get(id(asyncio.get_running_loop()))
         if slot is not None:
             await slot.guard.aclose()
+        self.abandon()
 
+    def after_fork(self) -> None:
+        """In a forked child: the parent's sessions are kept where nothing frees them, for they are the parent's."""
+        self._lock = threading.Lock()
+        _parked.append(self._slots)
+        self._slots = {}
+
+
+_parked: list[dict[int, _Slot]] = []
+_pools: weakref.WeakSet[SessionPool] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 _closing: set[asyncio.Task[None]] = set()
 

@@ -23,6 +23,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """RFC 9110 section 9.2.1. PUT and DELETE are idempotent too (9.2.2), but a repeat that comes after somebody else's write
 undoes it, or answers 404 for what succeeded: they are repeated by their key, as all writes are."""
 IN_PROGRESS_CODE = "idempotency_in_progress"
+IN_PROGRESS_PAUSE_SECONDS = 0.05
+"""The least pause before an answer in progress is asked for again, which is bounded by the deadline alone."""
 
 
 class FailureKind(Enum):
@@ -41,6 +43,11 @@ class Failure:
     code: str | None = None
     retry_after_seconds: float | None = None
 
+    @property
+    def in_progress(self) -> bool:
+        """The backend is still working on the first call with this key: it is asked again, not retried."""
+        return self.code == IN_PROGRESS_CODE
+
     def __str__(self) -> str:
         return self.kind.value if self.status is None else f"{self.status}{f' {self.code}' if self.code else ''}"
 
@@ -51,8 +58,8 @@ class RetryPolicy:
 
     Backoff is full jitter: a random time up to `initial_seconds` doubled with each attempt, capped at `max_seconds`. A
     Retry-After wins over it. `attempts` counts the first one, so 1 means never again. `budget` is how many retries a
-    client may have in hand against storms; each call that succeeds earns a tenth of one back, None lifts the limit.
-    `predicate`, if given, has the last word over what may safely be retried, and can only forbid.
+    client may have in hand against storms; each call that succeeds earns a tenth of one back. It is the client's: of a
+    policy for one call, or of a clone, only None counts, and lifts the limit there. `predicate`, if given, has the last word over what may safely be retried, and can only forbid.
     """
 
     attempts: int = 4
@@ -105,15 +112,15 @@ def decide(
     """
     if failure.kind is FailureKind.STATUS:
         assert failure.status is not None  # noqa: S101 - a status failure has one
-        if failure.status not in policy.statuses and failure.code != IN_PROGRESS_CODE:
+        if failure.status not in policy.statuses and not failure.in_progress:
             return Decision(None, f"give up: {failure} is an answer, not an accident")
     if failure.kind is not FailureKind.NOT_SENT and not repeatable:
         return Decision(None, "give up: it may have happened, and nothing makes a repeat safe")
-    if attempt >= policy.attempts and failure.code != IN_PROGRESS_CODE:
+    if attempt >= policy.attempts and not failure.in_progress:
         return Decision(None, f"give up: {attempt} of {policy.attempts} attempts used")
     if policy.predicate is not None and not policy.predicate(failure, attempt):
         return Decision(None, "give up: the policy's predicate says so")
-    if not budget_left:
+    if not budget_left and not failure.in_progress:
         return Decision(None, "give up: the client's retry budget is used up")
     if failure.retry_after_seconds is not None:
         delay = failure.retry_after_seconds
@@ -121,6 +128,8 @@ def decide(
     else:
         delay = random() * min(policy.max_seconds, policy.initial_seconds * 2.0 ** min(attempt - 1, 60))
         because = str(failure)
+    if failure.in_progress:
+        delay = max(delay, IN_PROGRESS_PAUSE_SECONDS)
     if delay >= left_seconds:
         return Decision(None, f"give up: a pause of {delay:.3g} s ({because}) is past the deadline")
     return Decision(delay, f"retry in {delay:.3f} s ({because})")

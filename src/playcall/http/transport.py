@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import aiohttp
 from yarl import URL
@@ -112,7 +113,7 @@ class AiohttpTransport:
                 request.method,
                 URL(request.url, encoded=True),
                 headers=request.headers,
-                data=request.body,
+                data=_body(request.body),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=session.timeout.sock_connect, sock_read=request.read_timeout_seconds
@@ -159,6 +160,14 @@ class _AiohttpStream:
             raise _fault(error, _CONNECTED) from error
 
 
+LARGE_BODY_BYTES: Final = 1 << 18
+
+
+def _body(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body goes in pieces: aiohttp writes bytes at once, holding up the loop, and warns of it."""
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY_BYTES else body
+
+
 _CONNECTED = SendMark(connected=True)
 
 
@@ -179,7 +188,9 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):
-        return TransportFault(FailureKind.LOST, f"the answer is not HTTP: {error.message}"[:300])
+        return TransportFault(
+            FailureKind.LOST, f"the answer is not HTTP: {error.message.strip().splitlines()[0]}"[:300]
+        )
     if isinstance(error, BrokenConnectionError | aiohttp.ServerDisconnectedError):
         return TransportFault(FailureKind.LOST, "the connection was lost before an answer came")
     return TransportFault(FailureKind.LOST, f"the connection broke: {_os_text(error)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import ssl
 import uuid
 import warnings
@@ -17,7 +18,7 @@ from ..config import DEFAULT_DEADLINE_SECONDS, DEFAULT_MAX_CONCURRENCY
 from ..deadline import check_seconds
 from ..errors import ConfigurationError, InvalidArgumentError
 from ..faces import Awaiting, Blocking, FaceT, Service, call
-from ..http.answers import encode
+from ..http.answers import adapter, encode
 from ..http.auth import Auth
 from ..http.call import Answer, Call, IncomingBody
 from ..http.engine import Engine
@@ -36,6 +37,8 @@ __all__ = ["APIClient", "BaseAPIClient", "BlockingAPIClient", "ClientOptions", "
 T = TypeVar("T", default=Any)
 USER_AGENT = "playcall/0.1"
 PROBE_SECONDS = 5.0
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -185,6 +188,8 @@ class APIClient(Service[FaceT]):
         into: TypeForm[T] | None = None,
         **options: Unpack[RequestOptions],
     ) -> T:
+        if into is not None:
+            adapter(into)  # a type that no answer can be read into is found before anything is sent
         answer = await self._engine.request(self._call(method, path, options))
         return self._engine.read(answer, into)
 
@@ -196,6 +201,7 @@ class APIClient(Service[FaceT]):
         return await self._engine.request(self._call(method, path, options))
 
     def _call(self, method: str, path: str | Path, options: RequestOptions) -> Call:
+        _refuse_unknown(options, RequestOptions)
         body, content_type = _body(options)
         key = options.get("idempotency_key")
         if key is None and self._idempotency_keys and method not in SAFE_METHODS:
@@ -204,8 +210,11 @@ class APIClient(Service[FaceT]):
             _check_key(key)
         headers = options.get("headers")
         for name, value in (headers or {}).items():
-            if not name or not (name + value).isprintable():
-                raise InvalidArgumentError(f"the header {name!r} cannot be sent: control characters, or no name")
+            # Their types are checked because callers may be untyped. No value in the message: it may be a secret.
+            if not isinstance(name, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidArgumentError(f"the header {name!r} cannot be sent: names and values are strings")
+            if not _TOKEN.fullmatch(name) or not _sendable(value):
+                raise InvalidArgumentError(f"the header {name!r} cannot be sent: no token, or control characters in it")
         return Call(
             method,
             as_path(path),
@@ -249,6 +258,7 @@ class APIClient(Service[FaceT]):
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other settings over the same connections, credentials, limits and status."""
+        _refuse_unknown(options, ClientOptions)
         clone = copy.copy(self)
         if "deadline_seconds" in options:
             clone._deadline_seconds = _checked_deadline(options["deadline_seconds"])
@@ -320,6 +330,22 @@ class _Owner:
             )
 
 
+def _refuse_unknown(options: Mapping[str, object], known: type) -> None:
+    """A misspelt option must not be lost in silence where no type checker looks.
+
+    Raises:
+        TypeError: as for any function's unknown argument.
+    """
+    unknown = options.keys() - known.__annotations__
+    if unknown:
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(known.__annotations__)}")
+
+
+def _sendable(value: str) -> bool:
+    """No control character, and text that UTF-8 can carry (`isprintable` refuses lone surrogates too)."""
+    return value.replace("\t", " ").isprintable()
+
+
 def _checked_deadline(seconds: float | None) -> float | None:
     return None if seconds is None else check_seconds(seconds, "deadline_seconds")
 
@@ -337,5 +363,7 @@ def _body(options: RequestOptions) -> tuple[bytes | None, str | None]:
     content = options.get("content")
     if content is None:
         return None, options.get("content_type")
+    if not isinstance(content, bytes | str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"content= takes bytes or str, got {type(content).__name__}; for JSON give json=")
     data = content.encode() if isinstance(content, str) else content
     return data, options.get("content_type", "application/octet-stream")

@@ -32,7 +32,7 @@ async def pages(
 
     Raises:
         InvalidArgumentError: `page_size` is not positive, or `max_items` is negative.
-        UnreadableAnswerError: a page is no page, or names itself as the next.
+        UnreadableAnswerError: a page is no page, or the pages go in circles.
     """
     if page_size is not None and page_size < 1:
         raise InvalidArgumentError(f"page_size must be at least 1, got {page_size}")
@@ -41,6 +41,7 @@ async def pages(
     size = page_size or DEFAULT_PAGE_SIZE
     left = max_items
     cursor: str | None = None
+    seen: set[str] = set()
     # Any: Page[...] of a type that is known at run time only.
     page_type: Any = Page[item]  # type: ignore[valid-type]  # pyright: ignore[reportInvalidTypeForm]
     while left is None or left > 0:
@@ -54,10 +55,11 @@ async def pages(
             left -= len(page.items)
         if page.next_cursor is None:
             return
-        if page.next_cursor == cursor:
+        if page.next_cursor in seen:
             raise UnreadableAnswerError(
-                f"GET {as_path(where).text} named the same next page twice: the list would never end",
+                f"GET {as_path(where).text} named a page twice as the next: the list would never end",
                 timeline=answer.timeline,
                 field="next_cursor",
             )
         cursor = page.next_cursor
+        seen.add(cursor)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 from typing_extensions import TypeVar
 
 from ..faces import Awaiting, Face, Service, call, stream
-from ..http.paths import Path, path
+from ..http.paths import Path, as_path, path
 from ..models.base import RequestModel, WireModel
 from .api_client import BaseAPIClient, RequestOptions
 from .paging import Filter, pages
@@ -29,13 +29,13 @@ Body: TypeAlias = RequestModel | WireModel | Mapping[str, Any]
 class Resource(Service[FaceT], Generic[ModelT, FaceT]):
     """The parts that services are built from; a service of its own kind adds its own verbs, typed.
 
-    `path_` is the collection's path within the base URL; `model` is what an item is read into.
+    `path_` is the collection's path within the base URL (`/items`); `model` is what an item is read into.
     """
 
     def __init__(self, api: BaseAPIClient, path_: str, model: TypeForm[ModelT], *, blocking: bool = False) -> None:
         super().__init__(blocking=blocking)
         self._api = api
-        self._path = path_.rstrip("/")
+        self._path = as_path(path_.rstrip("/")).text.replace("{", "%7B").replace("}", "%7D")
         self._model = model
 
     @call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ class RunService(Resource[Run, FaceT]):
             ConnectionLostError: the content broke off.
         """
         target = FilePath(to)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # two may download to the same place
         try:
             file = await asyncio.to_thread(part.open, "wb")
         except OSError as error:
@@ -150,7 +151,7 @@ class RunService(Resource[Run, FaceT]):
         try:
             try:
                 async with self._api.stream("GET", _artifact(id, name), headers={"Accept": "*/*"}) as incoming:
-                    async for chunk in incoming.stream.chunks():
+                    async for chunk in incoming.chunks():
                         await asyncio.to_thread(file.write, chunk)
             finally:
                 await asyncio.to_thread(file.close)
