@@ -121,12 +121,11 @@ def test_a_random_fault_is_always_seen(seed: int) -> None:
 
 
 def page(*seqs: int, after: int, head: int, more: list[object] | None = None) -> EventPage:
-    frames: list[object] = [
-        {"op": "events", "sid": "t", "prev": after, "to": seqs[-1], "events": [e.model_dump() for e in events(*seqs)]}
-    ]
-    return EventPage.model_validate(
-        {"epoch": "a", "seq": after, "head": head, "frames": [*(frames if seqs else []), *(more or [])]}
-    )
+    frames: list[object] = []
+    if seqs:
+        dumped = [each.model_dump() for each in events(*seqs)]
+        frames.append({"op": "events", "sid": "t", "prev": after, "to": seqs[-1], "events": dumped})
+    return EventPage.model_validate({"epoch": "a", "seq": after, "head": head, "frames": [*frames, *(more or [])]})
 
 
 def test_a_log_is_read_page_by_page_from_where_the_last_one_ended() -> None:
