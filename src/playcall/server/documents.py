@@ -147,7 +147,7 @@ class _Reader:
         if kind == "int" and len(node.value) > 40:
             raise _refused(node, "a number this long must be a text, in quotes")
         try:
-            value: Any = self._scalars.construct_object(node)
+            value: Any = self._scalars.construct_object(node)  # pyright: ignore[reportUnknownMemberType] - its stub has no types
         except (ValueError, OverflowError, KeyError, yaml.YAMLError):
             raise _refused(node, f"{node.value!r} is not of the kind {kind}") from None
         if isinstance(value, float) and not math.isfinite(value):

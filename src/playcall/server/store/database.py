@@ -19,7 +19,8 @@ from playcall.server.log.events import NewEvent
 from playcall.server.log.wake import Wakes
 
 from .dialect import create_reader, create_writer, insert_for
-from .tables import EPOCH, SIGNING_KEY, Base, MetaRow
+from .migrate import upgrade
+from .tables import EPOCH, SIGNING_KEY, MetaRow
 
 __all__ = ["Database", "Transaction"]
 
@@ -51,12 +52,13 @@ class Database:
 
         Raises:
             sqlalchemy.exc.DBAPIError: It cannot be opened or written.
+            SchemaTooNewError: A later playcall has written it.
         """
         writer = create_writer(url)
         database = cls(url, writer, create_reader(url, writer))
         try:
             async with writer.begin() as connection:
-                await connection.run_sync(Base.metadata.create_all)
+                await connection.run_sync(upgrade)
             async with database.write() as tx:
                 for key in (EPOCH, SIGNING_KEY):
                     statement = insert_for(tx.session, MetaRow).values(

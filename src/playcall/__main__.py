@@ -1,0 +1,5 @@
+"""`python -m playcall` is the command `playcall`."""
+
+from playcall.cli import main
+
+main()
