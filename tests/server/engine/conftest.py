@@ -47,6 +47,18 @@ class House:
             tx.session.add(row)
         return row
 
+    async def set_agent_state(self, agent_id: str, state: str) -> None:
+        async with self.database.write() as tx:
+            row = await tx.session.get(AgentRow, agent_id)
+            assert row is not None
+            row.state = state
+        self.engine.agent_changed(agent_id)
+
+    async def idle(self) -> None:
+        """Returns when the engine works on nothing."""
+        async with asyncio.timeout(30):
+            await self.engine.idle()
+
     async def tool(self, name: str, **columns: Any) -> ToolRow:
         now = utc_now()
         row = ToolRow(

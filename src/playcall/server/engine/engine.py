@@ -77,6 +77,10 @@ class Engine:
         """The run or task has been deleted. A folder that stays behind is only disk."""
         await asyncio.to_thread(shutil.rmtree, self._operations.workspace(id), ignore_errors=True)
 
+    async def idle(self) -> None:
+        """Returns when this process works on nothing, which may be a moment only."""
+        await self._works.idle()
+
     # --- workflows ----------------------------------------------------------------------------------------------------
 
     async def _run_workflow(self, run_id: str, segment: int) -> None:

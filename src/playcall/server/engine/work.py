@@ -91,6 +91,10 @@ class WorkList:
         if work is not None:
             work.stop("cancel")
 
+    async def idle(self) -> None:
+        """Returns when there is no entry."""
+        await self._idle.wait()
+
     async def close(self) -> None:
         """Stops everything for a shutdown, and returns when it has ended."""
         self._closed = True

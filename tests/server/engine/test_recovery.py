@@ -1,0 +1,169 @@
+"""What a crash leaves is gone on with, and nothing that was done is done again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from playcall.server.engine import engine as engine_module
+from playcall.server.engine.run_flow import RunFlow
+from playcall.server.store.tables import RunRow, RunStepRow
+
+from .conftest import House, close_house, move_in, open_house
+from .crash_child import STEPS
+
+ROOT = Path(__file__).parents[3]
+
+
+async def child(folder: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.server.engine.crash_child",
+        str(folder),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+async def until_lines(path: Path, count: int) -> None:
+    async with asyncio.timeout(60):
+        while not path.exists() or len(path.read_text().splitlines()) < count:  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_run_whose_server_is_killed_again_and_again_goes_on_from_its_last_finished_step(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    kills = 0
+    for lines in (1, 4, 9):  # in the first step, between two, in the middle of a later one
+        process = await child(tmp_path)
+        await until_lines(marks, lines)
+        process.send_signal(signal.SIGKILL)
+        await process.communicate()
+        kills += 1
+    process = await child(tmp_path)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert out.decode().split() == ["completed"]
+    assert process.returncode == 0
+
+    owner, run_id = (tmp_path / "run").read_text().split()
+    opened = await open_house(tmp_path)
+    try:
+        house = House(opened.database, opened.engine, opened.settings, owner)
+        events = await house.events(f"run:{run_id}")
+        tasks = await house.tasks(run_id)
+    finally:
+        await close_house(opened)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    finished = Counter(json.loads(e.data)["step"]["id"] for e in events if e.type == "run.step.finished")
+    assert finished == Counter(f"s{n}" for n in range(STEPS)), "each step was completed once"
+    assert Counter(e.type for e in events)["task.completed"] == STEPS
+    assert len(tasks) == STEPS, "an interrupted task goes on as itself"
+    begun = Counter(line.split()[1] for line in marks.read_text().splitlines() if line.startswith("begin"))
+    assert set(begun) == set(finished)
+    assert sum(begun.values()) - STEPS <= kills, "only steps that were interrupted ran again"
+    keys = {tuple(line.split()[1:]) for line in marks.read_text().splitlines()}
+    assert len(keys) == STEPS, "the key for the outside is the same each time"
+
+
+async def test_a_step_that_a_shutdown_interrupts_is_left_as_it_is_and_goes_on_at_the_next_launch(
+    tmp_path: Path,
+) -> None:
+    first = await move_in(await open_house(tmp_path))
+    try:
+        await first.agent("a", ["wait"])
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0.8}}
+        run_id = await first.start({"agents": ["a"], "steps": [step]})
+        await first.until_event(f"run:{run_id}", "task.progress")
+    finally:
+        await close_house(first)
+    opened = await open_house(tmp_path)
+    try:
+        second = House(opened.database, opened.engine, opened.settings, first.owner)
+        assert (await second.ended(run_id)).status == "completed"
+        assert len(await second.tasks(run_id)) == 1
+        lines = [json.loads(e.data)["message"] for e in await second.events(f"run:{run_id}") if e.type == "run.log"]
+        assert lines == ["step 's' was interrupted, and goes on"]
+    finally:
+        await close_house(opened)
+
+
+async def test_a_run_without_a_workflow_gets_one_at_the_launch(tmp_path: Path) -> None:
+    first = await move_in(await open_house(tmp_path))
+    try:
+        await first.agent("a", ["wait"], state="stopped")
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0}}
+        run_id = await first.start({"agents": ["a"], "steps": [step]})
+        await first.until_event(f"run:{run_id}", "task.created")
+        async with first.database.write() as tx:
+            # As a database would look that was restored from before the workflow was written.
+            await tx.session.execute(update(RunRow).where(RunRow.id == run_id).values(segment=7))
+    finally:
+        await close_house(first)
+    opened = await open_house(tmp_path)
+    try:
+        second = House(opened.database, opened.engine, opened.settings, first.owner)
+        task = (await second.tasks(run_id))[0]
+        await second.set_agent_state(task.agent_id or "", "ready")
+        run = await second.ended(run_id)
+        assert (run.status, run.segment) == ("completed", 8)
+    finally:
+        await close_house(opened)
+
+
+async def test_a_fault_of_the_servers_own_costs_a_segment_and_too_many_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FAULT_PAUSE_SECONDS", (0.01, 0.02))
+    faults = [OSError("the disk is full")]
+    perform = RunFlow._perform
+
+    async def faulty(self: RunFlow, run_id: str, segment: int, step_id: str, work: object) -> object:
+        if faults:
+            raise faults.pop()
+        return await perform(self, run_id, segment, step_id, work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunFlow, "_perform", faulty)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["wait"])
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0}}
+        run_id = await house.start({"agents": ["a"], "steps": [step]})
+        run = await house.ended(run_id)
+        assert (run.status, run.segment, run.faults) == ("completed", 2, 1)
+        faults.extend([OSError("the disk is full")] * 100)
+        run_id = await house.start({"agents": ["a"], "steps": [step]})
+        run = await house.ended(run_id)
+        assert run.error is not None
+        assert (run.status, run.error["code"]) == ("failed", "engine_fault")
+    finally:
+        await close_house(house)
+
+
+async def test_a_superseded_segment_writes_nothing_more(tmp_path: Path) -> None:
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["wait"])
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0.6}}
+        run_id = await house.start({"agents": ["a"], "steps": [step]})
+        await house.until_event(f"run:{run_id}", "task.progress")
+        async with house.database.write() as tx:
+            await tx.session.execute(update(RunRow).where(RunRow.id == run_id).values(segment=2))
+        before = len(await house.events(f"run:{run_id}"))
+        await house.idle()
+        assert len(await house.events(f"run:{run_id}")) == before
+        async with house.database.read() as session:
+            row = await session.get(RunStepRow, (run_id, "s"))
+        assert row is not None
+        assert row.status == "running"
+    finally:
+        await close_house(house)
