@@ -172,12 +172,15 @@ class _AddressRefusedError(OSError):
 
 
 def _refuse_literal(target: URL, limits: ToolLimits) -> None:
-    """aiohttp asks no resolver for a host that is an address itself."""
+    """aiohttp asks no resolver for a host that is an address itself, in whatever spelling (`127.1`, `2130706433`)."""
     host = target.host or ""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except OSError:
+            return  # a name: the resolver looks at where it leads
     if not limits.allow_private_addresses and not _is_public(address):
         raise ToolFailure("address_refused", f"{host} is not a public address")
 

@@ -1,0 +1,125 @@
+"""A playbook is told everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from playcall.models import Agent, JsonObject, PlaybookSpec, Tool
+from playcall.models.ids import AgentId, ToolId
+from playcall.server.clock import utc_now
+from playcall.server.engine import validate_playbook
+
+NOW = utc_now()
+
+
+def agent(name: str, tools: list[str], model: str | None = None) -> Agent:
+    return Agent(
+        id=AgentId(name), version=1, created_at=NOW, updated_at=NOW, name=name, type="w", model=model, tools=tools, state="ready"
+    )  # fmt: skip
+
+
+def tool(name: str) -> Tool:
+    return Tool(id=ToolId(name), version=1, created_at=NOW, updated_at=NOW, name=name, kind="builtin")
+
+
+AGENTS = {a.name: a for a in (agent("reader", ["read", "lost"]), agent("thinker", ["read"], "gpt"))}
+TOOLS = {t.name: t for t in (tool("read"), tool("other"))}
+
+
+def step(id: str, **more: Any) -> JsonObject:
+    return {"id": id, "type": "standard", "agent": "reader", "operation": "read", **more}
+
+
+def problems(steps: list[JsonObject], **more: Any) -> list[tuple[list[str | int], str, str | None]]:
+    spec = PlaybookSpec.model_validate({"name": "p", "agents": ["reader", "thinker"], "steps": steps, **more})
+    return [(p.loc, p.type, p.suggestion) for p in validate_playbook(spec, agents=AGENTS, tools=TOOLS)]
+
+
+def test_a_sound_playbook_has_no_problems() -> None:
+    steps = [
+        step(
+            "a", parameters={"path": "{{ inputs.path }}", "deep": [{"x": "{% for i in range(2) %}{{ i }}{% endfor %}"}]}
+        ),
+        step(
+            "b", next_conditions=[{"condition": "output.n > 1 and steps.b.output.n < inputs.n", "next": "d"}], next="c"
+        ),
+        step("c", parameters={"x": "{{ steps.a.output }}"}, next="end"),
+        {
+            "id": "d",
+            "type": "work_in_parallel",
+            "agents": ["reader:read", "thinker:read"],
+            "parameters": {"files": "{{ steps.a.output.files }}"},
+            "input_distribution": {"mode": "split", "field": "files"},
+            "output_aggregation": {"mode": "filter", "condition": "output.ok and index < 3"},
+        },
+    ]
+    inputs = {"path": {"type": "string"}, "n": {"type": "integer", "default": 3, "min": 1}}
+    assert problems(steps, inputs=inputs) == []
+
+
+def test_every_problem_is_told_at_once_with_its_place_and_a_suggestion() -> None:
+    found = problems(
+        [
+            step("a", agent="raeder"),
+            step("b", operation="raed"),
+            step("c", operation="lost"),
+            step("a", next="enb"),
+            step("d", parameters={"x": "{{ inputs.pth }}", "y": ["{{ broken"], "z": "{{ steps.nope.output }} {{ self2 }}"}),
+            step("e", next_conditions=[{"condition": "1 +", "next": "e2"}]),
+            {"id": "v", "type": "versus", "agents": ["reader:read", "reader:read"], "judge": "reader:read",
+             "evaluation_criteria": ["x"]},
+        ],
+        agents=["reader", "thinker", "ghost"],
+        inputs={"path": {"type": "string"}, "n": {"type": "integer", "default": "many"}},
+    )  # fmt: skip
+    assert (["inputs", "n", "default"], "input_default_invalid", None) in found
+    assert (["agents", 2], "agent_unknown", None) in found
+    assert (["steps", 0, "agent"], "agent_not_listed", "reader") in found
+    assert (["steps", 1, "operation"], "operation_unknown", "read") in found
+    assert (["steps", 2, "operation"], "tool_unknown", None) in found
+    assert (["steps", 3, "id"], "step_duplicate", None) in found
+    assert (["steps", 3, "next"], "step_unknown", "end") in found
+    assert (["steps", 4, "parameters", "x"], "input_unknown", "path") in found
+    assert (["steps", 4, "parameters", "y", 0], "template_invalid", None) in found
+    assert (["steps", 4, "parameters", "z"], "step_unknown", None) in found
+    assert (["steps", 4, "parameters", "z"], "name_unknown", None) in found
+    assert (["steps", 5, "next_conditions", 0, "condition"], "condition_invalid", None) in found
+    assert (["steps", 5, "next_conditions", 0, "next"], "step_unknown", "e") in found
+    assert (["steps", 6, "type"], "step_type_unsupported", None) in found
+
+
+def test_prompts_for_a_model_are_said_not_to_be_built_yet() -> None:
+    assert problems([step("a", agent="thinker", operation="think")])[0][1] == "operation_unknown"
+
+
+def test_a_loop_and_an_unreachable_step_are_told() -> None:
+    assert [p[1] for p in problems([step("a"), step("b", next="a")])] == ["loop_without_bound"]
+    assert problems([step("a", next="c"), step("b"), step("c")]) == [(["steps", 1], "step_unreachable", None)]
+    assert [p[1] for p in problems([step("a", next="a")])] == ["loop_without_bound"]
+
+
+def test_an_output_that_cannot_be_there_yet_is_told() -> None:
+    assert problems([step("a", parameters={"x": "{{ steps.b.output }}"}), step("b")]) == [
+        (["steps", 0, "parameters", "x"], "step_not_run_yet", None)
+    ]
+    assert problems([step("a", parameters={"x": "{{ steps.a.output }}"})])[0][1] == "step_not_run_yet"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "type"), [({}, "field_unknown"), ({"files": "text"}, "field_not_a_list"), ({"files": [1]}, None)]
+)
+def test_what_is_shared_out_must_be_a_list(parameters: JsonObject, type: str | None) -> None:
+    parallel = {
+        "id": "p",
+        "type": "work_in_parallel",
+        "agents": ["reader:read"],
+        "parameters": parameters,
+        "input_distribution": {"mode": "round_robin", "field": "files"},
+    }
+    assert [p[1] for p in problems([parallel])] == ([type] if type else [])
+
+
+def test_a_step_called_end_is_refused() -> None:
+    assert "step_reserved" in [p[1] for p in problems([step("end")])]

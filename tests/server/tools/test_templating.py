@@ -1,0 +1,117 @@
+"""Templates give native values where they can, say what is wrong, and cannot run away."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from playcall.server.tools.templating import TemplateProblem, check_template, references, render_text, render_value
+
+NAMES: dict[str, Any] = {
+    "inputs": {"list": [1, 2], "text": "x", "items": "a key named as a method"},
+    "steps": {"read": {"output": {"files": [{"n": 1, "name": "b"}, {"n": 2, "name": "a"}]}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ inputs.list }}", [1, 2]),
+        (" {{- inputs.list -}} ", [1, 2]),
+        ("n={{ inputs.list|length }}", "n=2"),
+        ("{{ 1 }}{{ 2 }}", "12"),
+        ("{{ steps.read.output.files|map(attribute='n')|list }}", [1, 2]),
+        ("{{ steps.read.output.files|selectattr('n', 'gt', 1)|list }}", [{"n": 2, "name": "a"}]),
+        ("{{ inputs.list|map('string')|join('-') }}", "1-2"),
+        ("{{ steps.read.output.files|map(attribute='name')|sort }}", ["a", "b"]),
+        ("{{ inputs['items'] }}", "a key named as a method"),
+        ("{{ inputs.text ~ 1 }}", "x1"),
+        ("{{ inputs|tojson }}", None),
+        ("{{ inputs.list[0] + 1 == 2 }}", True),
+        ("{{ 'aXb'|replace('X', '-') }}", "a-b"),
+        ("{{ {'a': (1, 2)} }}", {"a": [1, 2]}),
+        ("{% for k, v in steps.items() %}{{ loop.index }}{{ k }}{% endfor %}", "1read"),
+        ("no marks { at } all", "no marks { at } all"),
+        (5, 5),
+        (["{{ inputs.list }}", {"k": "{{ inputs.text }}"}], [[1, 2], {"k": "x"}]),
+    ],
+)
+def test_a_template_gives(template: Any, value: Any) -> None:
+    given = render_value(template, NAMES)
+    assert type(given) is type(value) or value is None
+    assert value is None or given == value
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ inputs.__class__ }}",
+        "{{ inputs|attr('__class__') }}",
+        "{{ [1]|map(attribute='__class__')|list }}",
+        "{{ [1]|map('attr')|list }}",
+        "{{ '{0.__class__}'.format(1) }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ '%s' % 1 }}",
+        "{{ cycler.__init__ }}",
+        "{{ lipsum() }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}",
+        "{{ [].append(1) }}",
+        "{{ inputs.get }}",
+        "{{ 'x'.center(10) }}",
+        "{{ 'x' * 10 ** 9 }}",
+        "{{ 10 ** 9 * 'x' }}",
+        "{{ [0] * 10 ** 9 }}",
+        "{{ 9 ** 9 ** 9 ** 9 ** 9 }}",
+        "{{ 'a' | replace('', 'b' * 90000) | replace('', 'b' * 90000) }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% for a in inputs.list recursive %}{{ loop(inputs.list) }}{% endfor %}",
+        "{% set n = namespace(x='aaaaaaaaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x|tojson }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
+        "{{ range(10 ** 7)|list }}",
+        "{{ 'x' }}" + "." * 100_001,
+    ],
+)
+def test_a_hostile_template_is_refused_and_soon(template: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(TemplateProblem):
+        render_value(template, NAMES)
+    assert time.monotonic() - begun < 10
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(TemplateProblem, match="nope"):
+        render_value("{{ inputs.nope }}", NAMES)
+    with pytest.raises(TemplateProblem, match="line 2"):
+        render_text("a\n{{ %", {})
+
+
+def test_a_broken_template_is_told_without_rendering() -> None:
+    assert check_template("{{ x") is not None
+    assert check_template("{{ x }}") is None
+    assert check_template("{{ x|nofilter }}") is not None
+    assert check_template("x" * 100_001) is not None
+
+
+def test_references_are_what_comes_from_outside() -> None:
+    text = (
+        "{{ inputs.a }} {{ steps['b'].output }} {{ steps[inputs.c] }} {{ alone }}"
+        "{% for x in steps.d.output %}{{ x.y }}{% endfor %}{% set z = 1 %}{{ z }} {{ range(3) }}"
+    )
+    assert references(text) == {
+        ("inputs", "a"),
+        ("inputs", "c"),
+        ("steps", "b"),
+        ("steps", "d"),
+        ("steps",),
+        ("alone",),
+    }
+    assert references("plain") == set()
