@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .demo import demo
 from .serve import serve
 
 __all__ = ["app"]
@@ -36,4 +37,5 @@ def root(
     """Run playbooks, and everything around them."""
 
 
+app.command()(demo)
 app.command()(serve)

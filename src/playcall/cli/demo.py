@@ -1,0 +1,143 @@
+"""`playcall demo`: the whole path on real files, in half a minute."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..errors import PlaycallError
+
+__all__ = ["demo"]
+
+NEEDS = (
+    "fastapi",
+    "uvicorn",
+    "websockets",
+    "sqlalchemy",
+    "aiosqlite",
+    "alembic",
+    "dbos",
+    "jinja2",
+    "yaml",
+    "simpleeval",
+)
+"""What the backend imports beyond the client; one of these is missing where the extra is."""
+DEFAULT_REPORT = Path("playcall-demo-report.md")
+OWN_SOURCE = Path(__file__).resolve().parent.parent
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def demo(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PATH]", help="A folder of Python sources; playcall's own if left out.", show_default=False
+        ),
+    ] = None,
+    plain: Annotated[
+        bool | None,
+        typer.Option("--plain", help="Lines without control codes; so it is anyway where the output is no terminal."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the report goes; overwritten.")
+    ] = DEFAULT_REPORT,
+) -> None:
+    """Start a backend, run a playbook on real files, cut the connection midway, and lose nothing.
+
+    Reads the tree in parallel steps, merges the figures and writes a Markdown report. Everything else it makes is
+    temporary. The last line is a JSON object; the exit status is 0 only if the run completed and every event arrived once.
+    """
+    source = _source(path)
+    report = _report(output)
+    missing = next((name for name in NEEDS if find_spec(name) is None), None)
+    if missing is not None:
+        _fail(FAILED, f"{missing} is missing; the demo needs: pip install 'playcall[all]'")
+    try:
+        with _terminable():
+            ok = _run(source, report, plain)
+    except KeyboardInterrupt:
+        _fail(INTERRUPTED, "interrupted; the backend was stopped and its data removed")
+    except BrokenPipeError:
+        # Whoever read our lines has gone; the interpreter's own flush at exit must not fail over it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from None
+    if not ok:
+        raise typer.Exit(FAILED)
+
+
+def _run(source: Path, report: Path, plain: bool | None) -> bool:
+    # Here and not above: these load aiohttp and pydantic, which a refused argument need not wait for.
+    from ..models.run import RunStatus
+    from ..testing.live_backend import BackendStartError
+    from .demo_story import tell
+    from .demo_view import view_for
+
+    try:
+        outcome, verdict = tell(source, report, view_for(plain))
+    except BackendStartError as error:
+        _fail(FAILED, f"the backend could not be started: {str(error).splitlines()[-1].removeprefix('playcall: ')}")
+    except PlaycallError as error:
+        _fail(FAILED, error.message)
+    print(json.dumps(outcome.as_dict(), ensure_ascii=False), flush=True)
+    return outcome.status == RunStatus.COMPLETED and verdict.ok and outcome.report is not None
+
+
+def _source(path: Path | None) -> Path:
+    if path is None:
+        return OWN_SOURCE
+    if not path.exists():
+        _fail(USAGE, f"there is no folder {path}; give one with Python sources, or none for playcall's own")
+    if not path.is_dir():
+        _fail(USAGE, f"{path} is not a folder; give one with Python sources")
+    source = path.resolve()
+    try:
+        # As the tools see it: what is hidden does not count.
+        found = any(
+            file.suffix == ".py" and not any(part.startswith(".") for part in file.relative_to(source).parts)
+            for file in source.rglob("*.py")
+        )
+    except OSError as error:
+        _fail(USAGE, f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
+    if not found:
+        _fail(USAGE, f"there are no Python files under {path}; give a folder that has some")
+    return source
+
+
+def _report(output: Path) -> Path:
+    report = output.absolute()
+    if report.is_dir():
+        _fail(USAGE, f"{output} is a folder; --output takes a file")
+    if not report.parent.is_dir():
+        _fail(USAGE, f"there is no folder {report.parent} to put the report in; choose another place with --output")
+    if not os.access(report.parent, os.W_OK | os.X_OK):
+        _fail(USAGE, f"the report cannot be written in {report.parent}; choose another place with --output")
+    return report
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """SIGTERM ends the demo as an exception does, so that the backend does not outlive it."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(status: int, sentence: str) -> NoReturn:
+    typer.echo(f"playcall: {sentence}", err=True)
+    raise typer.Exit(status)

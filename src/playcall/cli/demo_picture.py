@@ -1,0 +1,152 @@
+"""What a run's events say so far, as a view needs it: steps, their tasks, how far each is; and a line for each event.
+
+No I/O and no clock: the same events give the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..models.event import AnyEvent, RunArtifactData, RunData, RunLogData, RunStepData, TaskData, TaskProgressData
+from ..models.ids import StepId, TaskId
+from ..models.run import StepStatus
+from ..models.task import TaskStatus
+
+__all__ = ["Bar", "Picture", "file_size", "one_line"]
+
+_ENDED_WELL = {StepStatus.COMPLETED, StepStatus.REUSED, StepStatus.SKIPPED, TaskStatus.COMPLETED}
+_ENDED_BADLY = {StepStatus.FAILED, StepStatus.CANCELLED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+
+
+@dataclass(slots=True)
+class Bar:
+    """How far one step or task is: `done` of `total`; `total` is None while it is not known.
+
+    `level` is 0 for a step and 1 for a task under it.
+    """
+
+    label: str
+    level: int = 0
+    status: str = "pending"
+    done: float = 0
+    total: float | None = None
+
+    @property
+    def well(self) -> bool:
+        return self.status in _ENDED_WELL
+
+    @property
+    def badly(self) -> bool:
+        return self.status in _ENDED_BADLY
+
+    @property
+    def waiting(self) -> bool:
+        return self.status in ("pending", "queued")
+
+    @property
+    def figure(self) -> str:
+        """Beside the bar: `12/29`, or a word."""
+        if self.badly or self.waiting or self.total is None:
+            return self.status
+        return f"{self.done:g}/{self.total:g}"
+
+
+@dataclass(slots=True)
+class _Step:
+    bar: Bar
+    tasks: dict[TaskId, Bar] = field(default_factory=dict[TaskId, Bar])
+
+
+class Picture:
+    """Feed it each event once, in order."""
+
+    def __init__(self, steps: Sequence[StepId]) -> None:
+        """`steps`: the playbook's, in its order."""
+        self._steps = {step: _Step(Bar(step)) for step in steps}
+        self._tasks: dict[TaskId, Bar] = {}
+        self._began: datetime | None = None
+        self.events = 0
+
+    def take(self, event: AnyEvent) -> str:
+        """Notes what the event says, and gives its line for people, without seq and type."""
+        self.events += 1
+        self._began = self._began or event.time
+        match event.data:
+            case RunData(run=run):
+                text = f"{run.playbook_name}: {run.status}"
+                if event.type == "run.changed":
+                    text = f"{run.steps_finished} of {run.steps_total} steps finished"
+                elif run.error is not None:
+                    text += f": {run.error.message}"
+            case RunStepData(step=step):
+                self._step(step.id).bar.status = step.status
+                text = f"{step.id}: {step.description or step.type}"
+                if step.ended_at is not None:
+                    text = f"{step.id} {step.status}{_after(step.started_at, step.ended_at)}"
+                    text += f": {step.error.message}" if step.error is not None else ""
+            case TaskData(task=task):
+                bar = self._task(task.id, task.operation, task.step_id)
+                bar.status = task.status
+                text = f"{task.agent or 'a call'}: {task.operation}"
+                if task.ended_at is not None:
+                    text += f" {task.status}{_after(task.started_at, task.ended_at)}"
+                    text += f": {task.error.message}" if task.error is not None else ""
+            case TaskProgressData() as progress:
+                bar = self._task(progress.task_id, "task", progress.step_id)
+                bar.done, bar.total = progress.done, progress.total
+                of = "" if progress.total is None else f"/{progress.total:g}"
+                text = f"{bar.label} {progress.done:g}{of} {progress.message}"
+            case RunLogData(level=level, message=message):
+                text = f"{level}: {message}"
+            case RunArtifactData(artifact=artifact):
+                text = f"{artifact.name}, {file_size(artifact.size_bytes)}"
+            case _:
+                text = ""
+        return one_line(text)
+
+    def elapsed_seconds(self, event: AnyEvent) -> float:
+        """Since the first event, by the backend's clock."""
+        return 0.0 if self._began is None else (event.time - self._began).total_seconds()
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Each step; under a step that shares its work, each of its tasks."""
+        rows: list[Bar] = []
+        for step in self._steps.values():
+            tasks = list(step.tasks.values())
+            if len(tasks) == 1:
+                step.bar.done, step.bar.total = tasks[0].done, tasks[0].total
+            elif tasks:
+                step.bar.done, step.bar.total = sum(task.well for task in tasks), len(tasks)
+            if step.bar.well and step.bar.total is None:
+                step.bar.done, step.bar.total = 1, 1
+            rows.append(step.bar)
+            rows.extend(tasks if len(tasks) > 1 else [])
+        return rows
+
+    def _step(self, id: StepId) -> _Step:
+        return self._steps.setdefault(id, _Step(Bar(id)))
+
+    def _task(self, id: TaskId, operation: str, step: StepId | None) -> Bar:
+        bar = self._tasks.get(id)
+        if bar is None:
+            bar = self._tasks[id] = Bar(one_line(operation), level=1)
+            if step is not None:
+                self._step(step).tasks[id] = bar
+        return bar
+
+
+def one_line(text: str) -> str:
+    """The text without what a terminal would obey: a file's name may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text).strip()
+
+
+def file_size(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count} bytes" if count < 1024 else f"{count / 1024:.1f} KiB"
+
+
+def _after(started: datetime | None, ended: datetime) -> str:
+    return "" if started is None else f" after {(ended - started).total_seconds():.2f} s"

@@ -1,0 +1,195 @@
+"""The demo on a terminal: bars for steps and tasks under a log of events; and the same as plain lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final, Protocol, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from ..models.event import AnyEvent
+from .demo_picture import Bar, Picture, one_line
+
+__all__ = ["LiveView", "PlainView", "View"]
+
+LABEL_WIDTH: Final = 10
+TYPE_WIDTH: Final = 22
+NARROW: Final = 70
+"""Columns under which the log leaves the time out."""
+REFRESHES_A_SECOND: Final = 12
+
+_STYLES: Final = {
+    "created": "dim",
+    "progress": "dim",
+    "log": "dim",
+    "changed": "dim",
+    "started": "cyan",
+    "finished": "green",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "red",
+}
+
+
+class View(Protocol):
+    """Where the demo is told."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+    def say(self, label: str, text: str) -> None:
+        """One fact."""
+        ...
+
+    def busy(self, text: str) -> None:
+        """What is being waited for now; "" for nothing."""
+        ...
+
+    def begin(self, picture: Picture) -> None:
+        """The run begins."""
+        ...
+
+    def event(self, event: AnyEvent) -> None:
+        """One event of the run, which the picture has not taken yet."""
+        ...
+
+    def connection(self, text: str, *, good: bool) -> None:
+        """Something happened to the connection."""
+        ...
+
+
+class PlainView:
+    """One line a fact; no control codes, so it can be piped and read by programs."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._picture = Picture([])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._out.flush()
+
+    def say(self, label: str, text: str) -> None:
+        self._write(f"{label:<{LABEL_WIDTH}}{one_line(text)}")
+
+    def busy(self, text: str) -> None:
+        """A line that goes away has no place in plain text."""
+
+    def begin(self, picture: Picture) -> None:
+        self._picture = picture
+
+    def event(self, event: AnyEvent) -> None:
+        line = self._picture.take(event)
+        at = self._picture.elapsed_seconds(event)
+        self._write(f"{event.seq:>5} {at:>7.2f} s  {one_line(event.type):<{TYPE_WIDTH}}{line}".rstrip())
+
+    def connection(self, text: str, *, good: bool) -> None:
+        self._write(f"{'-->' if good else '-X-':>5} {one_line(text)}")
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+
+
+class LiveView:
+    """Rich: events scroll by above a block that stays, with a bar for each step and task."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._picture = Picture([])
+        self._rows: list[Bar] = []  # taken on the caller's thread: the refresh runs on Rich's
+        self._busy: Spinner | None = None
+        self._live = Live(
+            console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._block, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+        if self._rows:
+            self._console.print(self._bars())  # what the block showed last stays
+
+    def say(self, label: str, text: str) -> None:
+        line = Text(f"{label:<{LABEL_WIDTH}}", style="bold")
+        line.append(one_line(text), style="not bold")
+        self._console.print(line, soft_wrap=False)
+
+    def busy(self, text: str) -> None:
+        self._busy = Spinner("dots", Text(one_line(text)), style="cyan") if text else None
+
+    def begin(self, picture: Picture) -> None:
+        self._picture = picture
+
+    def event(self, event: AnyEvent) -> None:
+        line = self._picture.take(event)
+        self._rows = self._picture.bars
+        style = _STYLES.get(event.type.rpartition(".")[2], "")
+        row = Text(f"{event.seq:>4} ", style="dim", no_wrap=True, overflow="ellipsis")
+        if self._console.width >= NARROW:
+            row.append(f"{self._picture.elapsed_seconds(event):>6.2f} s  ")
+        row.append(f"{one_line(event.type):<{TYPE_WIDTH}}", style=Style.parse(f"not dim {style}"))
+        row.append(line, style="dim" if style == "dim" else "not dim")
+        self._console.print(row, no_wrap=True, overflow="ellipsis")
+
+    def connection(self, text: str, *, good: bool) -> None:
+        style = "bold black on green" if good else "bold white on red"
+        mark = "↻" if good else "✂"
+        self._console.print(Text.assemble((f" {mark} {one_line(text)} ", style)))
+
+    # --- the block ----------------------------------------------------------------------------------------------------
+
+    def _block(self) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._rows:
+            parts.append(self._bars())
+        if self._busy is not None:
+            parts.append(self._busy)
+        return Group(*parts)
+
+    def _bars(self) -> RenderableType:
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, self._console.width // 4))
+        table.add_column(ratio=1)
+        table.add_column(no_wrap=True, justify="right", min_width=8)
+        for bar in self._rows:
+            label = Text("  " * bar.level + bar.label, style="" if bar.level else "bold")
+            table.add_row(label, _bar(bar), Text(bar.figure, style="red" if bar.badly else "dim"))
+        return table
+
+
+def _bar(bar: Bar) -> ProgressBar:
+    if bar.well:
+        return ProgressBar(total=1, completed=1, finished_style="green")
+    if bar.badly:
+        return ProgressBar(total=1, completed=1, finished_style="red")
+    running = not bar.waiting
+    return ProgressBar(
+        total=bar.total or None if running else 1,
+        completed=bar.done if running else 0,
+        pulse=running and not bar.total,
+        complete_style="cyan",
+    )
+
+
+def view_for(plain: bool | None) -> View:
+    """The view that standard output can show.
+
+    Args:
+        plain: None for plain lines unless standard output is a terminal that takes control codes.
+    """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a terminal that cannot show a name shows ? instead of failing
+    console = Console(highlight=False, markup=False)
+    if plain is None:
+        plain = not console.is_terminal or console.is_dumb_terminal
+    return PlainView(sys.stdout) if plain else LiveView(console)
