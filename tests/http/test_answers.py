@@ -1,0 +1,310 @@
+"""From an answer to a value or an error: never an invented value, never a lost reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from pydantic import BaseModel, Field, SecretStr
+
+from playcall.errors import (
+    InputsInvalidError,
+    InvalidArgumentError,
+    InvalidRequestError,
+    NotFoundError,
+    PlaybookNotFoundError,
+    RateLimitedError,
+    ServerError,
+    StatusError,
+    UnreadableAnswerError,
+)
+from playcall.http.answers import adapter, decode, describe, encode, problem_of, status_error
+from playcall.http.transport import WireAnswer
+from playcall.models.agent import Agent, AgentPatch
+from playcall.models.problem import FieldProblem
+from playcall.models.tool import ToolKind, ToolSpec
+from playcall.timeline import Timeline
+
+TIMELINE = Timeline("GET", "/items/3", 60.0)
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+class Item(BaseModel, extra="forbid"):
+    name: str
+    parts: list[Annotated[int, Field(ge=0)]] = []
+
+
+def answer(body: bytes | str, status: int = 200, headers: Mapping[str, str] = JSON) -> WireAnswer:
+    return WireAnswer(status, CIMultiDict(headers), body.encode() if isinstance(body, str) else body)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_becomes_its_model_and_what_a_newer_backend_added_is_passed_over() -> None:
+    item: Item = decode(answer('{"name": "a", "parts": [1], "new": {"x": 1}}'), Item, TIMELINE, None)
+    assert item == Item(name="a", parts=[1])
+
+
+def test_without_a_type_it_is_whatever_json_it_is_and_no_body_is_none() -> None:
+    assert decode(answer('[1, {"a": null}]'), None, TIMELINE, None) == [1, {"a": None}]
+    assert decode(answer(""), None, TIMELINE, None) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "into", "field"),
+    [
+        ('{"name": 3}', Item, "name"),
+        ('{"name": "a", "parts": [1, -1]}', Item, "parts.1"),
+        ('[{"name": "a"}, {}]', list[Item], "1.name"),
+        ("{}", Item, "name"),
+        ("", Item, None),
+        ("<html>", Item, None),
+        ("<html>", None, None),
+        (b"\xff\xfe", None, None),
+        ('{"name": "a"', Item, None),
+        ("[" * 100_000, None, None),
+        ("[" * 100_000, Item, None),
+        ("null", Item, None),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_does_not_fit_is_an_error_with_the_path_of_the_field(
+    body: bytes | str, into: Any, field: str | None
+) -> None:
+    with pytest.raises(UnreadableAnswerError, match="GET /items/3 answered 200") as caught:
+        decode(answer(body), into, TIMELINE, "r1")
+    assert caught.value.field == field
+    assert caught.value.status == 200
+    assert caught.value.request_id == "r1"
+    assert caught.value.may_have_happened is False
+
+
+def test_an_unreadable_answer_to_a_write_says_that_it_may_have_happened() -> None:
+    with pytest.raises(UnreadableAnswerError) as caught:
+        decode(answer("{}"), Item, Timeline("POST", "/items", 60.0), None)
+    assert caught.value.may_have_happened is True
+
+
+@given(st.binary(max_size=64) | st.text(max_size=64).map(str.encode))
+def test_garbage_is_a_value_or_an_unreadable_answer_and_nothing_else(body: bytes) -> None:
+    for into in (None, Item, list[int]):
+        try:
+            decode(answer(body), into, TIMELINE, None)
+        except UnreadableAnswerError:
+            pass
+
+
+@pytest.mark.parametrize("wrong", [3, object(), {"a": 1}, [int]], ids=repr)
+def test_a_type_that_pydantic_does_not_know_is_an_argument_error(wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="into="):
+        adapter(wrong)
+
+
+def test_validators_are_made_once_and_do_not_fill_the_memory() -> None:
+    assert adapter(list[Item]) is adapter(list[Item])
+    for number in range(600):
+        adapter(Annotated[int, Field(ge=number)])
+    assert adapter(Item).validate_json('{"name": "a"}') == Item(name="a")
+
+
+# --- bodies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_sends_the_fields_that_were_set() -> None:
+    assert json.loads(encode(AgentPatch(description="x"))) == {"description": "x"}
+    assert json.loads(encode(AgentPatch(model=None))) == {"model": None}
+
+
+def test_a_secret_header_of_a_tool_reaches_the_backend_and_shows_in_no_repr() -> None:
+    spec = ToolSpec(name="t", kind=ToolKind.HTTP, url="http://x", secret_headers={"X-Key": SecretStr("s3cret")})
+    assert json.loads(encode(spec))["secret_headers"] == {"X-Key": "s3cret"}
+    assert "s3cret" not in repr(spec)
+
+
+def test_models_datetimes_and_enumerations_stand_inside_plain_values() -> None:
+    value = {"at": datetime(2026, 1, 1, tzinfo=UTC), "kind": ToolKind.HTTP, "patch": AgentPatch(name="n"), "set": {1}}
+    assert json.loads(encode(value)) == {
+        "at": "2026-01-01T00:00:00Z",
+        "kind": "http",
+        "patch": {"name": "n"},
+        "set": [1],
+    }
+
+
+def circle() -> list[Any]:
+    inside: list[Any] = []
+    inside.append(inside)
+    return inside
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [float("nan"), {"x": float("inf")}, object(), {"\ud800": 1}, "\ud800", {(1, 2): 3}, circle(), lambda: 1],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_not_json_is_refused_before_anything_is_sent(wrong: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot be sent as JSON"):
+        encode(wrong)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def refused(status: int, body: object, headers: Mapping[str, str] = JSON) -> StatusError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return status_error(answer(raw, status, headers), TIMELINE, "mine", may_have_happened=False)
+
+
+def test_a_problem_of_rfc_9457_is_parsed_and_named_by_its_code() -> None:
+    error = refused(
+        404,
+        {"type": "about:blank", "title": "Not Found", "detail": "no playbook has this id", "status": 404}
+        | {"code": "playbook_not_found", "request_id": "theirs", "extra": 1},
+        {"Content-Type": "application/problem+json"},
+    )
+    assert type(error) is PlaybookNotFoundError
+    assert error.message == "GET /items/3 answered 404: no playbook has this id (request id theirs)"
+    assert error.code == "playbook_not_found"
+    assert error.problem is not None
+    assert error.problem.title == "Not Found"
+
+
+def test_fastapi_s_plain_detail_is_the_reason() -> None:
+    error = refused(404, {"detail": "Item not found"})
+    assert type(error) is NotFoundError
+    assert "Item not found" in error.message
+    assert error.code is None
+    assert error.request_id == "mine"
+
+
+def test_fastapi_s_list_of_details_becomes_field_errors() -> None:
+    error = refused(
+        422,
+        {
+            "detail": [
+                {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": {"secret": "x"}},
+                {"type": "int", "loc": ["query", "limit"], "msg": "not a number"},
+                "garbage",
+                {"no": "loc"},
+            ]
+        },
+    )
+    assert type(error) is InvalidRequestError
+    assert [each.loc for each in error.errors] == [["body", "name"], ["query", "limit"]]
+    assert "name: Field required; limit: not a number" in error.message
+
+
+def test_field_errors_show_three_and_count_the_rest() -> None:
+    errors = [{"loc": ["body", "inputs", f"f{n}"], "msg": "wrong", "type": "x"} for n in range(5)]
+    error = refused(422, {"title": "Invalid", "code": "inputs_invalid", "errors": errors})
+    assert type(error) is InputsInvalidError
+    assert "inputs.f2: wrong; and 2 more" in error.message
+    assert len(error.errors) == 5
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (
+            FieldProblem(loc=["body", "steps", 0, "agent"], msg="no such agent", type="x"),
+            "steps[0].agent: no such agent",
+        ),
+        (FieldProblem(loc=[], msg="wrong", type="x"), "the body: wrong"),
+        (FieldProblem(loc=["a"], msg="m", type="x", line=7, column=5), "a: m (line 7, column 5)"),
+        (FieldProblem(loc=["a"], msg="m", type="x", suggestion="b"), "a: m; did you mean 'b'?"),
+    ],
+    ids=lambda value: None if isinstance(value, FieldProblem) else value,
+)
+def test_a_wrong_field_is_one_line(problem: FieldProblem, line: str) -> None:
+    assert describe(problem) == line
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"<html>Bad Gateway</html>", "text/html"),
+        (b"", "application/json"),
+        (b"{", "application/json"),
+        (b"[1]", "application/json"),
+        (b'"x"', "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b"\xff", "application/problem+json"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_error_answer_that_is_no_problem_keeps_its_status(body: bytes, content_type: str) -> None:
+    error = refused(502, body, {"Content-Type": content_type, "X-Request-ID": "rid"})
+    assert type(error) is ServerError
+    assert error.problem is None
+    assert error.errors == ()
+    assert error.message == "GET /items/3 answered 502: bad gateway (request id rid)"
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"detail": 3}, {"detail": None}, {"errors": "x"}, {"errors": [1]}, {"code": 3, "title": []}, {"type": None}, {}],
+    ids=str,
+)
+def test_a_problem_with_members_of_strange_types_is_still_read(strange: dict[str, Any]) -> None:
+    error = refused(418, strange)
+    assert type(error) is StatusError
+    assert error.code is None
+    assert "418" in error.message
+
+
+def test_a_long_detail_is_cut_in_the_message_and_whole_in_the_problem() -> None:
+    error = refused(400, {"detail": "x" * 10_000})
+    assert len(error.message) < 700
+    assert error.problem is not None
+    assert error.problem.detail == "x" * 10_000
+
+
+def test_retry_after_is_on_the_error() -> None:
+    error = refused(429, {"detail": "slow"}, {**JSON, "Retry-After": "3"})
+    assert type(error) is RateLimitedError
+    assert error.retry_after_seconds == 3.0
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["detail", "errors", "code", "title", "type", "loc", "msg", "status"]), inner
+            )
+        ),
+        max_leaves=12,
+    ),
+    st.sampled_from([400, 404, 409, 422, 500, 599]),
+)
+def test_no_error_body_stops_the_error_from_being_told(body: Any, status: int) -> None:
+    error = refused(status, body)
+    assert error.status == status
+    assert str(status) in error.message
+
+
+def test_an_answer_of_a_model_ignores_new_fields_at_any_depth() -> None:
+    raw = {
+        "id": "a1",
+        "name": "n",
+        "type": "worker",
+        "state": "dreaming",  # a state that this version does not know
+        "version": 1,
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        "mood": {"new": True},
+    }
+    agent: Agent = decode(answer(json.dumps(raw)), Agent, TIMELINE, None)
+    assert agent.state == "dreaming"
+
+
+def test_problem_of_needs_a_json_content_type() -> None:
+    assert problem_of(400, {}, b'{"detail": "x"}') is None
