@@ -64,6 +64,9 @@ def serve(
         if error.name is None or error.name.startswith("playcall"):
             raise
         _fail(f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
+    if announce is not None and not os.access(announce.absolute().parent, os.W_OK | os.X_OK):
+        # Now, not when the one API key has been made and could not be told.
+        _fail(f"{announce} cannot be written: its folder is missing or not writable")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def started(facts: Started) -> None:

@@ -50,5 +50,5 @@ async def _poll(database: Database) -> None:
                     tuple_(TopicRow.owner_id, TopicRow.name).in_(some)
                 )
             )
-            for owner_id, name, head in rows.tuples():
+            for owner_id, name, head in rows:
                 database.wakes.wake_behind(owner_id, name, head)

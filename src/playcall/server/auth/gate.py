@@ -70,7 +70,7 @@ class Gate:
             ).one_or_none()
         if found is None:
             raise unauthenticated("the API key is unknown or has been revoked")
-        row, username = found.tuple()
+        row, username = found
         if row.expires_at is not None and row.expires_at <= utc_now():
             raise unauthenticated("the API key has expired")
         self._used.add(row.id)

@@ -7,12 +7,27 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic_core import from_json
 
+from playcall import models
 from playcall.models import Problem
 from playcall.server.problems import ApiError
 
 __all__ = ["api_router", "parse_json", "problems"]
+
+def _build_models() -> None:
+    """Build our models now. They are built late for the sake of the client's start, and a field that FastAPI makes of
+    such a model is built late too: outside the place where FastAPI silences pydantic's remarks on it.
+    """
+    for name in models.__all__:
+        model = getattr(models, name)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model.model_config["defer_build"] = False
+            model.model_rebuild()
+
+
+_build_models()
 
 _MEANINGS = {
     400: "What was sent cannot be read at all.",

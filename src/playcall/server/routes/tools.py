@@ -119,7 +119,7 @@ async def tools_delete(tool_id: ToolId, request: Request, caller: CallerDep, com
         agents = await tx.session.execute(
             select(AgentRow.name, AgentRow.tools).where(AgentRow.owner_id == caller.user_id)
         )
-        users = sorted(name for name, tools in agents.tuples() if row.name in tools)
+        users = sorted(name for name, tools in agents if row.name in tools)
         if users:
             raise ApiError(409, "tool_in_use", f"agent {users[0]} uses this tool", agents=users)
         await tx.session.delete(row)

@@ -47,6 +47,12 @@ class Database:
         self.wakes = Wakes()
 
     @classmethod
+    def at(cls, url: str) -> Database:
+        """Not opened: no file is touched before it is used."""
+        writer = create_writer(url)
+        return cls(url, writer, create_reader(url, writer))
+
+    @classmethod
     async def create(cls, url: str) -> Database:
         """Open the database, bring its tables up to date, and give it an epoch if it is new.
 
@@ -54,10 +60,9 @@ class Database:
             sqlalchemy.exc.DBAPIError: It cannot be opened or written.
             SchemaTooNewError: A later playcall has written it.
         """
-        writer = create_writer(url)
-        database = cls(url, writer, create_reader(url, writer))
+        database = cls.at(url)
         try:
-            async with writer.begin() as connection:
+            async with database.engine.begin() as connection:
                 await connection.run_sync(upgrade)
             async with database.write() as tx:
                 for key in (EPOCH, SIGNING_KEY):

@@ -1,0 +1,61 @@
+"""A command with a key is done once, however often it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .conftest import Api
+
+KEY = {"Idempotency-Key": "order-1"}
+
+
+async def test_a_repeated_command_gets_the_first_answer_and_has_one_effect(api: Api) -> None:
+    first = await api("POST", "/agents", json={"name": "a"}, headers=KEY)
+    again = await api("POST", "/agents", json={"name": "a"}, headers=KEY)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (again.status, again.json) == (first.status, first.json) == (201, first.json)
+    for name in ("ETag", "Location", "Content-Type"):
+        assert again.headers[name] == first.headers[name]
+    assert len(await api.events("agents")) == 1
+
+
+async def test_duplicates_in_flight_wait_and_replay(api: Api) -> None:
+    answers = await asyncio.gather(*(api("POST", "/agents", json={"name": "a"}, headers=KEY) for _ in range(8)))
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 7
+
+
+async def test_a_key_with_another_body_is_refused(api: Api) -> None:
+    await api("POST", "/agents", json={"name": "a"}, headers=KEY)
+    answer = await api("POST", "/agents", json={"name": "b"}, headers=KEY)
+    assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_key_is_the_callers_the_methods_and_the_paths_own(api: Api) -> None:
+    agent = (await api("POST", "/agents", json={"name": "a"}, headers=KEY)).json
+    assert (await api("PATCH", f"/agents/{agent['id']}", json={"type": "x"}, headers=KEY)).json["version"] == 2
+    other = await api.other()
+    theirs = await other("POST", "/agents", json={"name": "a"}, headers=KEY)
+    assert "Idempotency-Replayed" not in theirs.headers
+
+
+async def test_a_refused_command_leaves_no_key(api: Api) -> None:
+    refused = await api("POST", "/agents", json={"name": "a", "tools": ["later"]}, headers=KEY)
+    assert refused.status == 422
+    await api.tool("later")
+    assert (await api("POST", "/agents", json={"name": "a", "tools": ["later"]}, headers=KEY)).status == 201
+
+
+async def test_a_deletion_replays_its_empty_answer(api: Api) -> None:
+    agent = await api.agent()
+    for _ in range(2):
+        answer = await api("DELETE", f"/agents/{agent['id']}", headers=KEY)
+        assert (answer.status, answer.json) == (204, b"")
+
+
+async def test_a_key_is_short_and_plain(api: Api) -> None:
+    for key in ("x" * 256, "\u00e9"):
+        answer = await api("POST", "/agents", json={"name": "a"}, headers={"Idempotency-Key": key})
+        assert (answer.status, answer.json["code"]) == (400, "invalid_idempotency_key")
