@@ -50,7 +50,7 @@ class Bar:
         """Beside the bar: `12/29`, or a word."""
         if self.badly or self.waiting or self.total is None:
             return self.status
-        return f"{self.done:g}/{self.total:g}"
+        return f"{int(self.done)}/{self.total:g}"
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class Picture:
             if len(tasks) == 1:
                 step.bar.done, step.bar.total = tasks[0].done, tasks[0].total
             elif tasks:
-                step.bar.done, step.bar.total = sum(task.well for task in tasks), len(tasks)
+                step.bar.done, step.bar.total = sum(_share(task) for task in tasks), len(tasks)
             if step.bar.well and step.bar.total is None:
                 step.bar.done, step.bar.total = 1, 1
             rows.append(step.bar)
@@ -136,6 +136,13 @@ class Picture:
             if step is not None:
                 self._step(step).tasks[id] = bar
         return bar
+
+
+def _share(task: Bar) -> float:
+    """How much of the task is done; one that has not ended is never quite 1, whatever it says of itself."""
+    if task.well:
+        return 1
+    return 0.99 * min(1.0, task.done / task.total) if task.total else 0
 
 
 def one_line(text: str) -> str:

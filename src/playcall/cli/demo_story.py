@@ -85,8 +85,8 @@ def tell(source: Path, report: Path, view: View) -> tuple[Outcome, Verdict]:
         view.busy("starting the backend …")
         began = time.monotonic()
         with LiveBackend(read_roots=[source]) as backend, FaultProxy(backend.url) as proxy:
-            view.say("backend", f"{backend.url}, ready after {time.monotonic() - began:.1f} s, its data temporary")
-            view.say("proxy", f"{proxy.url}, between client and backend: it will cut the connection")
+            view.say("backend", f"{backend.url}, ready after {time.monotonic() - began:.1f} s")
+            view.say("proxy", f"{proxy.url}, will cut the connection midway")
             key = ApiKey(backend.api_key)
             with Playcall(proxy.url, auth=key) as client, _ended_with(backend, client):
                 playbook = _prepare(client)
@@ -152,7 +152,7 @@ def _watch(client: Playcall, run: Run, proxy: FaultProxy, seen: DeliveryOracle, 
                     at, change = changes.popleft()
                     if change.new is ConnectionState.READY and at > cut_at:
                         view.connection(
-                            f"connected again after {(at - cut_at) * 1000:.0f} ms, the log read on from there",
+                            f"connected again after {(at - cut_at) * 1000:.0f} ms, and goes on from there",
                             good=True,
                         )
             seen.saw(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Final, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -98,30 +99,40 @@ class PlainView:
 
 
 class LiveView:
-    """Rich: events scroll by above a block that stays, with a bar for each step and task."""
+    """Rich: events scroll by above a block that stays, with a bar for each step and task.
+
+    Rich's own refresh thread may draw between another thread's decision how high the block is and its drawing, which
+    leaves pieces of bars in the log. So the refreshing is done here, under the same lock as all printing.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._picture = Picture([])
-        self._rows: list[Bar] = []  # taken on the caller's thread: the refresh runs on Rich's
+        self._rows: list[Bar] = []
         self._busy: Spinner | None = None
-        self._live = Live(
-            console=console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._block, transient=True
-        )
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawing = threading.Lock()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="playcall-demo-view", daemon=True)
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._ticker.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._over.set()
+        self._ticker.join()
         self._live.stop()
         if self._rows:
             self._console.print(self._bars())  # what the block showed last stays
 
     def say(self, label: str, text: str) -> None:
-        line = Text(f"{label:<{LABEL_WIDTH}}", style="bold")
-        line.append(one_line(text), style="not bold")
-        self._console.print(line, soft_wrap=False)
+        line = Table.grid()
+        line.add_column(width=LABEL_WIDTH, style="bold")
+        line.add_column(overflow="fold")
+        line.add_row(label, one_line(text))
+        self._print(line)
 
     def busy(self, text: str) -> None:
         self._busy = Spinner("dots", Text(one_line(text)), style="cyan") if text else None
@@ -133,17 +144,27 @@ class LiveView:
         line = self._picture.take(event)
         self._rows = self._picture.bars
         style = _STYLES.get(event.type.rpartition(".")[2], "")
-        row = Text(f"{event.seq:>4} ", style="dim", no_wrap=True, overflow="ellipsis")
+        row = Text(f"{event.seq:>4} ", style="dim")
         if self._console.width >= NARROW:
             row.append(f"{self._picture.elapsed_seconds(event):>6.2f} s  ")
         row.append(f"{one_line(event.type):<{TYPE_WIDTH}}", style=Style.parse(f"not dim {style}"))
         row.append(line, style="dim" if style == "dim" else "not dim")
-        self._console.print(row, no_wrap=True, overflow="ellipsis")
+        self._print(row, cut=True)
 
     def connection(self, text: str, *, good: bool) -> None:
         style = "bold black on green" if good else "bold white on red"
-        mark = "↻" if good else "✂"
-        self._console.print(Text.assemble((f" {mark} {one_line(text)} ", style)))
+        self._print(Text(f" {'↻' if good else '✂'} {one_line(text)} ", style), cut=True)
+
+    def _print(self, line: RenderableType, *, cut: bool = False) -> None:
+        """`cut`: what does not fit the line is left out, so that a line stays a line."""
+        with self._drawing:
+            self._live.update(self._block())
+            self._console.print(line, no_wrap=cut or None, overflow="ellipsis" if cut else None)
+
+    def _tick(self) -> None:
+        while not self._over.wait(1 / REFRESHES_A_SECOND):
+            with self._drawing:
+                self._live.update(self._block(), refresh=True)
 
     # --- the block ----------------------------------------------------------------------------------------------------
 
