@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,6 +12,12 @@ import pytest
 from .conftest import Api
 
 PROBLEM = "application/problem+json"
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    """A body that does not say how long it is."""
+    for _ in range(40):
+        yield b"a" * 50_000
 
 
 @pytest.mark.parametrize(
@@ -32,7 +40,8 @@ PROBLEM = "application/problem+json"
         ("POST", "/agents", {"data": b'{"name": NaN}'}, 400, "invalid_json"),
         ("POST", "/agents", {"data": b'{"name": "\\ud800"}'}, 400, "invalid_json"),
         ("POST", "/agents", {"data": b"[" * 100_000}, 400, "invalid_json"),
-        ("POST", "/agents", {"data": b'{"name": "' + b"a" * 2_000_000 + b'"}'}, 413, "body_too_large"),
+        ("POST", "/agents", {"data": io.BytesIO(b"a" * 2_000_000)}, 413, "body_too_large"),
+        ("POST", "/agents", {"data": _pieces()}, 413, "body_too_large"),
         (
             "POST",
             "/playbooks",

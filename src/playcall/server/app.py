@@ -48,14 +48,15 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
-        max_body_size=settings.max_body_bytes,
     )
     error_handlers.install(app)
     for module in (health, auth, playbooks, runs, agents, tasks, tools, tool_calls, events):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(_plain_ws(), prefix=PREFIX)
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint()))
-    app.add_middleware(Envelope, max_request_seconds=settings.max_request_seconds)
+    app.add_middleware(
+        Envelope, max_request_seconds=settings.max_request_seconds, max_body_bytes=settings.max_body_bytes
+    )
     describe(app)
     return app
 

@@ -82,7 +82,9 @@ def read_yaml(text: bytes) -> Document:
         DocumentError: See the module.
     """
     try:
-        root = yaml.compose(text.decode(), yaml.CSafeLoader)
+        decoded = text.decode()
+        _require_shallow(decoded)
+        root = yaml.compose(decoded, yaml.CSafeLoader)
     except UnicodeDecodeError:
         raise DocumentError("YAML is text in UTF-8, and this is not", None, None) from None
     except yaml.MarkedYAMLError as error:
@@ -98,6 +100,26 @@ def read_yaml(text: bytes) -> Document:
     reader = _Reader()
     value = reader.value(root, ())
     return Document(value, reader.places)
+
+
+def _require_shallow(text: str) -> None:
+    """Composing recurses on the C stack: a text that is nested too deep would end the process.
+
+    Reading the events does not.
+    """
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                raise DocumentError(
+                    f"the document is nested more than {MAX_DEPTH} deep",
+                    mark.line + 1 if mark else None,
+                    mark.column + 1 if mark else None,
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _Reader:

@@ -11,12 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .context import Deadline, RequestContext
 from .error_handlers import problem_of
-from .problems import problem_response
+from .problems import ApiError, problem_response
 
 __all__ = ["Envelope", "deny_socket"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TIMEOUT = re.compile(r"[0-9]{1,9}")
+
+DISCARDED_BODIES = 8
+"""How many times the limit is read, and thrown away, of a body that is too large."""
 
 
 class Envelope:
@@ -25,9 +28,10 @@ class Envelope:
     A caller's `X-Request-ID` is kept if it is a word of up to 128 plain characters, else it gets one of ours.
     """
 
-    def __init__(self, app: ASGIApp, *, max_request_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_request_seconds: float, max_body_bytes: int) -> None:
         self._app = app
         self._max_request_seconds = max_request_seconds
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -63,8 +67,27 @@ class Envelope:
                 return
             seconds = min(seconds, int(timeout) / 1_000)
         RequestContext(request_id, Deadline.after(seconds)).attach(scope)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._max_body_bytes:
+            await _discard(receive, 0, self._max_body_bytes * DISCARDED_BODIES)
+            error = _too_large(self._max_body_bytes)
+            refusal = problem_response(413, error.code, error.detail, request_id=request_id)
+            await refusal(scope, receive, send_named)
+            return
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                if message.get("more_body", False):
+                    await _discard(receive, received, self._max_body_bytes * DISCARDED_BODIES)
+                raise _too_large(self._max_body_bytes)
+            return message
+
         try:
-            await self._app(scope, receive, send_named)
+            await self._app(scope, receive_bounded, send_named)
         except Exception as error:
             if started:
                 raise  # too late for another answer: the server library cuts the connection, and logs why
@@ -99,6 +122,22 @@ async def deny_socket(response: Response, scope: Scope, receive: Receive, send: 
         await response(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1008})
+
+
+async def _discard(receive: Receive, received: int, most: int) -> None:
+    """Read a body to its end and keep nothing: a client that still writes would see a reset and no answer.
+
+    Beyond `most` bytes it does see that.
+    """
+    more = True
+    while more and received <= most:
+        message = await receive()
+        received += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _too_large(max_body_bytes: int) -> ApiError:
+    return ApiError(413, "body_too_large", f"a body is at most {max_body_bytes:,} bytes")
 
 
 def _request_id(headers: Headers) -> str:
