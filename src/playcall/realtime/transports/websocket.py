@@ -134,6 +134,10 @@ class WebSocketLink:
             await self._session.close()
 
 
+class _UpgradeLostError(aiohttp.ClientError):
+    """The connection was there, and broke before the upgrade was answered; says aiohttp's name for how."""
+
+
 async def _one_plain_attempt(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -144,7 +148,7 @@ async def _one_plain_attempt(
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         # In a class that aiohttp does not answer with a second try of its own.
-        raise aiohttp.ClientPayloadError(type(error).__name__) from None
+        raise _UpgradeLostError(type(error).__name__) from None
     if response.status == 101:
         return response
     try:
@@ -184,4 +188,5 @@ def _lost(error: Exception) -> LinkLostError:
         return LinkLostError("the address cannot be used", reached=False, permanent=True)
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return LinkLostError(f"the far end does not speak WebSocket: {error.message}", permanent=True)
-    return LinkLostError(f"the connection broke during the upgrade ({type(error).__name__})")
+    how = str(error) if isinstance(error, _UpgradeLostError) else type(error).__name__
+    return LinkLostError(f"the connection broke during the upgrade ({how})")
