@@ -1,0 +1,245 @@
+"""The driver, over a transport that is made of queues: what real sockets seldom do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from playcall.errors import ClientClosedError, RealtimeAuthError, RealtimeTimeoutError
+from playcall.http.auth import Authenticator, BearerToken, Credentials, TokenEndpoint
+from playcall.realtime.buffer import Batch, Buffer, Ended
+from playcall.realtime.connection import FRAMES_A_TURN, Connection
+from playcall.realtime.items import Want
+from playcall.realtime.states import ConnectionState
+from playcall.realtime.transports.base import Closed, LinkLostError, UpgradeRefusedError
+
+from .model_server import ModelConnection, ModelLog
+
+
+class PipeLink:
+    """A connection whose far end is a `ModelConnection`, asked whenever the client has sent something."""
+
+    def __init__(self, transport: PipeTransport) -> None:
+        self.model = ModelConnection(transport.logs, token_seconds=transport.token_seconds)
+        self.inbox: asyncio.Queue[str | Closed | Exception] = asyncio.Queue()
+        self.fail_sending = False
+        self.closed_with: tuple[int, str] | None = None
+
+    async def receive(self) -> str | Closed:
+        got = self.inbox.get_nowait() if not self.inbox.empty() else await self.inbox.get()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    async def send(self, text: str) -> None:
+        if self.fail_sending:
+            raise LinkLostError("a frame could not be sent (scripted)")
+        for frame in [*self.model.receive(json.loads(text)), *self.model.pump()]:
+            self.inbox.put_nowait(json.dumps(frame))
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed_with = (code, reason)
+
+
+class PipeTransport:
+    name = "pipe"
+
+    def __init__(self) -> None:
+        self.logs = {"tasks": ModelLog()}
+        self.token_seconds: float | None = None
+        self.links: list[PipeLink] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.errors: list[Exception] = []
+        self.hang = False
+
+    async def dial(self, headers: Mapping[str, str], *, max_frame_bytes: int) -> PipeLink:
+        self.headers.append(headers)
+        if self.hang:
+            await asyncio.Event().wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.links.append(PipeLink(self))
+        return self.links[-1]
+
+    async def is_known(self, headers: Mapping[str, str]) -> bool | None:
+        return None
+
+
+async def _no_endpoint(path: str, form: Mapping[str, str]) -> Any:
+    raise AssertionError("no token endpoint is asked here")
+
+
+class Tokens:
+    """Gives what it is told to, one after another; an exception is raised."""
+
+    def __init__(self, *given: str | Exception) -> None:
+        self.given = list(given)
+
+    async def fetch(self, previous: Credentials | None, token_endpoint: TokenEndpoint) -> Credentials:
+        token = self.given.pop(0) if len(self.given) > 1 else self.given[0]
+        if isinstance(token, Exception):
+            raise token
+        return Credentials({"Authorization": f"Bearer {token}"}, token)
+
+
+def connect(transport: PipeTransport, auth: Any = None) -> Connection:
+    authenticator = None if auth is None else Authenticator(auth, _no_endpoint)
+    return Connection(transport, authenticator, client="test", on_change=lambda change: None)
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_frame_that_cannot_be_sent_means_a_lost_connection() -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    transport.links[0].fail_sending = True
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert len(transport.links) == 2
+    assert transport.links[0].closed_with is not None
+    assert "could not be sent" in (connection.picture().problem or "")
+    await connection.close()
+
+
+async def test_a_defect_inside_the_client_is_loud_and_the_connection_is_made_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = PipeTransport()
+    transport.errors = [ZeroDivisionError("ours")]
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert "failed inside the client" in caplog.text
+    assert connection.picture().problem == "inside the client (ZeroDivisionError)"
+    await connection.close()
+
+
+async def test_a_loop_that_ends_under_the_connection_tells_its_consumers() -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    buffer = Buffer(256)
+    await connection.open(Want("tasks"), buffer, wait=True, ends_at=None)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # type: ignore[operator]
+        task.cancel()
+    await settle()
+    ended = buffer.take(lambda: None)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.error, ClientClosedError)
+    assert connection.state is ConnectionState.CLOSED
+    with pytest.raises(ClientClosedError):
+        await connection.open(Want("tasks"), Buffer(1), wait=True, ends_at=None)
+
+
+async def test_a_flood_of_frames_leaves_turns_for_others() -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    link = transport.links[0]
+    for _ in range(FRAMES_A_TURN * 10):
+        link.inbox.put_nowait('{"op":"aurora"}')
+    turns = 0
+    while not link.inbox.empty():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 5
+    await connection.close()
+
+
+async def test_waiting_for_an_answer_ends_at_its_moment_and_names_no_problem_that_was_not() -> None:
+    transport = PipeTransport()
+    transport.hang = True
+    connection = connect(transport)
+    with pytest.raises(RealtimeTimeoutError) as raised:
+        await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=time.monotonic() + 0.02)
+    assert "problem" not in str(raised.value)
+    await connection.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_refused_token_is_replaced_and_a_provider_that_fails_is_asked_again() -> None:
+    transport = PipeTransport()
+    transport.errors = [UpgradeRefusedError(401), UpgradeRefusedError(401)]
+    connection = connect(transport, Tokens("old", OSError("secret text"), "new"))
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert [each["Authorization"] for each in transport.headers] == ["Bearer old", "Bearer old", "Bearer new"]
+    assert "secret text" not in repr(connection.picture())
+    await connection.close()
+
+
+async def test_a_token_that_stays_the_same_is_fatal_when_it_is_refused() -> None:
+    transport = PipeTransport()
+    transport.errors = [UpgradeRefusedError(401)]
+    connection = connect(transport, BearerToken("same"))
+    with pytest.raises(RealtimeAuthError):
+        await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert connection.auth_failed
+    await connection.close()
+
+
+async def test_a_token_that_cannot_be_renewed_in_band_leaves_the_connection_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = PipeTransport()
+    transport.token_seconds = 0.2
+    connection = connect(transport, Tokens("first", OSError("secret text")))
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    await asyncio.sleep(0.3)
+    assert "the token was not renewed: OSError" in caplog.text
+    assert "secret text" not in caplog.text
+    assert connection.state is ConnectionState.READY
+    await connection.close()
+
+
+async def test_a_403_that_http_cannot_explain_is_tried_again() -> None:
+    transport = PipeTransport()
+    transport.errors = [UpgradeRefusedError(403)]
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert len(transport.headers) == 2
+    await connection.close()
+
+
+async def test_large_frames_are_cut_into_batches_whose_last_has_the_frames_end() -> None:
+    transport = PipeTransport()
+    for _ in range(10):
+        transport.logs["tasks"].append("wanted")
+    transport.logs["tasks"].append("unwanted")
+    connection = connect(transport)
+    buffer = Buffer(12)
+    key = await connection.open(Want("tasks", ("wanted",), "start", window=12), buffer, wait=True, ends_at=None)
+    await settle()
+    batches = []
+    while isinstance(batch := buffer.take(lambda: None), Batch):
+        batches.append((len(batch.items), batch.to.seq, batch.credit))
+    assert batches == [(3, 3, 3), (3, 6, 3), (3, 9, 3), (1, 11, 1)]
+    connection.taken(key, 10)
+    connection.withdraw(key)
+    connection.withdraw(key)
+    assert connection.picture().subscriptions == ()
+    await connection.close()
+    await connection.close()
+
+
+def test_a_run_of_empty_frames_is_one_move_of_the_cursor() -> None:
+    from playcall.models.cursor import Cursor
+
+    buffer = Buffer(8)
+    woken: list[int] = []
+    assert buffer.take(lambda: woken.append(1)) is None
+    for seq in range(1, 100):
+        buffer.put_events([], Cursor("e", seq))
+    assert woken == []
+    buffer.end(None)
+    assert woken == [1]
+    buffer.end(ClientClosedError("too late"))
+    batch = buffer.take(lambda: None)
+    assert isinstance(batch, Batch)
+    assert batch.to == Cursor("e", 99)
+    assert buffer.take(lambda: None) == Ended(None)
