@@ -70,6 +70,8 @@ async def test_odd_files_are_refused_in_words(bench: Bench) -> None:
     assert await bench.refused("files.read", path="latin.txt") == "too_large"
     assert await bench.refused("files.write", path="x", content="four") == "too_large"
     assert await bench.refused("files.write", path=".", content="x") == "path_refused"
+    assert await bench.refused("files.write", path="x", content="x", media_type="a/b\r\nX: y") == "parameters_invalid"
+    assert await bench.refused("files.write", path="x" * 401, content="x") == "path_refused"
     (bench.context.workspace / "d").mkdir()
     assert await bench.refused("files.write", path="d", content="") == "unwritable"
     assert [p.name for p in bench.context.workspace.iterdir()] == ["d"], "nothing half-written stays"

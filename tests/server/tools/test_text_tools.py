@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
+from typing import Any
 
 import pytest
 
 from playcall.server.tools import ToolContext, ToolLimits, ToolStopped
+from playcall.server.tools.search_worker import Job, search
 
 from .conftest import Bench
 
@@ -33,11 +36,6 @@ async def test_search_finds_lines_and_passes_by_what_is_no_text(bench: Bench) ->
     ] == "a.txt"
     bench.context.limits = ToolLimits(max_file_bytes=1)
     assert (await bench.call("text.search", path=str(bench.root), pattern="e"))["files_searched"] == 0
-
-
-@pytest.mark.parametrize("pattern", ["(a+)+$", "(a*)*", r"(\w+\s?)+$", "([a-z]+){2,}x"])
-async def test_patterns_that_can_run_for_ever_are_refused(bench: Bench, pattern: str) -> None:
-    assert await bench.refused("text.search", pattern=pattern) == "pattern_refused"
 
 
 async def test_a_broken_pattern_is_told(bench: Bench) -> None:
@@ -123,3 +121,52 @@ async def test_a_cancelled_call_returns_only_when_its_thread_has_ended(bench: Be
     with pytest.raises(asyncio.CancelledError):
         await call
     assert ended == ["stopped"]
+
+
+async def test_a_pattern_that_takes_for_ever_is_ended_in_time_and_holds_nobody_up(bench: Bench) -> None:
+    (bench.root / "a.txt").write_text("a" * 4_000)
+    begun = time.monotonic()
+    searching = asyncio.create_task(bench.refused("text.search", path="a.txt", pattern="(a+)+$b", timeout_seconds=0.4))
+    longest = 0.0
+    while not searching.done():
+        before = time.monotonic()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.monotonic() - before)
+    assert searching.result() == "timeout"
+    assert time.monotonic() - begun < 10
+    assert longest < 0.3, "the loop went on meanwhile"
+
+
+async def test_a_cancelled_search_ends_its_process(bench: Bench) -> None:
+    (bench.root / "a.txt").write_text("a" * 4_000)
+    started: list[asyncio.subprocess.Process] = []
+    original = asyncio.create_subprocess_exec
+
+    async def noted(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await original(*arguments, **options))
+        return started[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "create_subprocess_exec", noted)
+        searching = asyncio.create_task(bench.call("text.search", path="a.txt", pattern="(a+)+$b"))
+        while not started:
+            await asyncio.sleep(0.001)
+    searching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await searching
+    assert started[0].returncode is not None
+
+
+def test_the_worker_reports_its_progress(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(60):
+        (bench.root / f"{n}.txt").write_text("x\ny")
+    (bench.root / "b.bin").write_bytes(b"x\0")
+    job: Job = {
+        "root": str(bench.root), "pattern": "X", "files": "*", "ignore_case": True, "limit": 55, "max_bytes": 3
+    }  # fmt: skip
+    result = search(job)
+    assert (result["count"], result["truncated"]) == (55, True)
+    assert capsys.readouterr().out == '{"progress": 50, "matches": 49}\n'
+    assert search({**job, "limit": 1_000})["files_searched"] == 60
+    assert search({**job, "max_bytes": 2})["files_searched"] == 0
+    assert search({**job, "root": str(bench.root / "1.txt")})["matches"][0]["file"] == "1.txt"

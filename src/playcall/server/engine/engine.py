@@ -108,7 +108,11 @@ class Engine:
         pause, longest = FAULT_PAUSE_SECONDS
         while True:
             with self._works.entry(id) as work:
-                await work.do(asyncio.sleep(pause))
+                try:
+                    await work.do(asyncio.sleep(pause))
+                except asyncio.CancelledError:
+                    if work.shuts_down:
+                        raise  # the next launch finds the segment unfinished
             pause = min(2 * pause, longest)
             try:
                 async with self._database.write() as tx:

@@ -23,11 +23,12 @@ from ..store.tables import AgentRow, ArtifactRow, RunRow, TaskRow, ToolRow
 from ..tools import ToolContext, ToolFailure, ToolLimits, ToolStopped, builtin_tools, installed_tool
 from ..tools.definition import check_output
 from ..tools.http_request import send
+from ..tools.unbroken import unbroken
 from .announce import Emits, announce_agent, announce_artifact, announce_task
 from .failure import StepFailed, Superseded, failure_of
 from .records import ENDED_TASK
 from .reporter import Reporter
-from .work import Work, unbroken
+from .work import Work
 
 __all__ = ["Operations", "end_task", "release_agent"]
 
@@ -80,7 +81,7 @@ class Operations:
         Raises:
             StepFailed: the task failed, and is stored as failed.
             Superseded: the segment has lost the run; nothing is stored.
-            asyncio.CancelledError: stored as cancelled, unless the server is shutting down.
+            asyncio.CancelledError: stored as cancelled, unless the server is shutting down, or has a fault of its own.
         """
         if task.status in ENDED_TASK:
             if task.status == TaskStatus.COMPLETED:
@@ -97,7 +98,7 @@ class Operations:
                 output = await self._call(tool, task, context)
             await unbroken(self._end(task, reporter, TaskStatus.COMPLETED, output=output, context=context))
         except asyncio.CancelledError:
-            if not work.shuts_down:
+            if not work.keeps_state:
                 reason = "it was cancelled" if work.stopped_by == "cancel" else "another operation of its step failed"
                 with contextlib.suppress(Superseded):  # it had just ended of itself
                     await unbroken(self._end(task, reporter, TaskStatus.CANCELLED, error=("cancelled", reason)))

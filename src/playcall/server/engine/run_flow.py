@@ -8,7 +8,6 @@ again, and gives at once what had been done.
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,10 @@ from ..ids import new_id
 from ..log import Outbox
 from ..store.database import Database, Transaction
 from ..store.tables import AgentRow, ArtifactRow, RunRow, RunStepRow, TaskRow
+from ..tools.definition import check_output
+from ..tools.failure import ToolFailure
 from ..tools.templating import TemplateProblem, render_value
+from ..tools.unbroken import unbroken
 from .announce import Emits, announce_log, announce_run, announce_step, announce_task
 from .conditions import ConditionProblem
 from .failure import StepFailed, Superseded, failure_of
@@ -35,11 +37,12 @@ from .parallel import aggregate, distribute
 from .records import ENDED_RUN, ENDED_STEP, ENDED_TASK, spec_of
 from .reporter import Reporter
 from .runtime import Runtime
-from .work import Work, WorkList, unbroken
+from .work import Work, WorkList
 
 __all__ = ["RunFlow", "end_run"]
 
-_log = logging.getLogger("playcall.server.engine")
+MAX_STEP_OUTPUT_BYTES = 16 * 1024 * 1024
+"""Of parallel operations together; each has its own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +224,17 @@ class RunFlow:
 
         reporter = Reporter(self._database, fence)
         async with reporter.running():
-            outputs = await _together([self._operations.carry_out(task, work, reporter) for task in tasks])
+            outputs = await _together([self._operations.carry_out(task, work, reporter) for task in tasks], work)
         if not isinstance(step, ParallelStep):
             return outputs[0]
         try:
-            return aggregate(outputs, step.output_aggregation, names)
+            output = aggregate(outputs, step.output_aggregation, names)
+            check_output("the step", output, MAX_STEP_OUTPUT_BYTES)
         except ConditionProblem as problem:
             raise StepFailed("condition_failed", str(problem)) from None
+        except ToolFailure as failure:
+            raise StepFailed(failure.code, failure.message) from None
+        return output
 
     async def _open_tasks(
         self, run: RunRow, step: Step, attempt: int, operations: Sequence[tuple[str, str, JsonObject]]
@@ -337,11 +344,14 @@ async def end_run(
     announce_run(to, run, status.value)
 
 
-async def _together(works: Sequence[Any]) -> list[Any]:
+async def _together(operations: Sequence[Any], work: Work) -> list[Any]:
     """All results in order. The first failure cancels the others, and is raised once they have ended."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+    tasks = [asyncio.ensure_future(operation) for operation in operations]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if any(not task.cancelled() and not isinstance(task.exception(), StepFailed | None) for task in done):
+            # Not a failure of the step: the others are not cancelled for good, but go on in the next segment.
+            work.stopped_by = work.stopped_by or "fault"
     finally:
         for task in tasks:
             task.cancel()

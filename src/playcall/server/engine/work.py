@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Coroutine, Generator
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Work", "WorkList", "unbroken"]
+__all__ = ["Work", "WorkList"]
 
 T = TypeVar("T")
 
-Reason = Literal["cancel", "shutdown"]
+Reason = Literal["cancel", "shutdown", "fault"]
 
 
 class Work:
@@ -20,6 +20,11 @@ class Work:
     def __init__(self) -> None:
         self.stopped_by: Reason | None = None
         self._body: asyncio.Task[Any] | None = None
+
+    @property
+    def keeps_state(self) -> bool:
+        """What is cancelled now must leave what is stored as it is: somebody goes on with it."""
+        return self.stopped_by in ("shutdown", "fault")
 
     @property
     def shuts_down(self) -> bool:
@@ -101,22 +106,3 @@ class WorkList:
         for work in list(self._all):
             work.stop("shutdown")
         await self._idle.wait()
-
-
-async def unbroken(action: Coroutine[Any, Any, T]) -> T:
-    """Ends what has begun, even if the caller is cancelled meanwhile: for transactions.
-
-    Raises:
-        asyncio.CancelledError: after the action has ended, if the caller was cancelled.
-    """
-    task = asyncio.ensure_future(action)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            # However often it is cancelled: a transaction is short.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise

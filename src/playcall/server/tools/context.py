@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import mimetypes
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable
@@ -21,6 +22,9 @@ __all__ = ["ToolContext", "ToolLimits", "WrittenFile", "printable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,90}/[\w.+-]{1,90}(?:; ?charset=[\w-]{1,20})?", re.ASCII)
+_MAX_PATH_CHARACTERS = 400
 
 Progress = Callable[[float, float | None, str], None]
 Log = Callable[[LogLevel, str], None]
@@ -160,11 +164,13 @@ class ToolContext:
         """Writes a file of the run's workspace, whole or not at all, and notes it as an artifact.
 
         Raises:
-            ToolFailure: `path_refused`, `too_large`, or `unwritable`.
+            ToolFailure: `path_refused`, `parameters_invalid` (the media type), `too_large`, or `unwritable`.
         """
         _refuse_odd(path)
         if Path(path).is_absolute():
             raise ToolFailure("path_refused", f"{path!r} is absolute: files are written in the run's workspace only")
+        if media_type is not None and not _MEDIA_TYPE.fullmatch(media_type):
+            raise ToolFailure("parameters_invalid", f"{media_type!r} is not a media type")
         if len(content) > self.limits.max_file_bytes:
             raise ToolFailure("too_large", f"{path!r} would have {len(content)} bytes, more than the limit allows")
         name = PurePosixPath(*Path(path).parts).as_posix()
@@ -204,5 +210,8 @@ def printable(text: str) -> str:
 
 
 def _refuse_odd(path: str) -> None:
-    if not path or "\0" in path or ".." in Path(path).parts or "\\" in path:
-        raise ToolFailure("path_refused", f"{path!r} is refused: no empty path, no '..', no backslash, no NUL")
+    if not path or len(path) > _MAX_PATH_CHARACTERS or "\0" in path or ".." in Path(path).parts or "\\" in path:
+        raise ToolFailure(
+            "path_refused",
+            f"{path[:_MAX_PATH_CHARACTERS]!r} is refused: no empty or endless path, no '..', no backslash, no NUL",
+        )

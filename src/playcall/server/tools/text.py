@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import json
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatch
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from ...models import JsonObject
-from .context import ToolContext, printable
+from .context import ToolContext
 from .definition import Parameters, tool
 from .failure import ToolFailure
+from .unbroken import unbroken
 
 __all__ = ["text_search", "text_stats"]
 
-_LINE_CHARACTERS = 400
-"""How much of a matching line is shown, and how much of a line is searched times ten: a bound for hostile patterns."""
-
-_NESTED_QUANTIFIER = re.compile(r"\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)\s*(?:[*+]|\{\d*,)")
-"""`(a+)+` and the like, whose time grows exponentially with the line's length."""
+_WORKER = Path(__file__).with_name("search_worker.py")
+_LINE_BYTES = 64 * 1024 * 1024
+"""The worker's longest line, its result: bounded by its own limits long before."""
 
 
 class SearchParameters(Parameters):
@@ -31,66 +30,59 @@ class SearchParameters(Parameters):
     files: str = "*"
     ignore_case: bool = False
     limit: Annotated[int, Field(ge=1, le=10_000)] = 500
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
 
 
 @tool("text.search", SearchParameters)
 async def text_search(parameters: SearchParameters, context: ToolContext) -> JsonObject:
     """Searches text files for a regular expression, line by line."""
-    if _NESTED_QUANTIFIER.search(parameters.pattern):
-        raise ToolFailure(
-            "pattern_refused", "a repeated group that itself repeats can take for ever; write it otherwise"
-        )
     try:
-        pattern = re.compile(parameters.pattern, re.IGNORECASE if parameters.ignore_case else 0)
+        re.compile(parameters.pattern)
     except re.error as error:
         raise ToolFailure("parameters_invalid", f"the pattern is not a regular expression: {error}") from None
-    return await context.in_thread(_search, parameters, pattern, context)
-
-
-def _search(parameters: SearchParameters, pattern: re.Pattern[str], context: ToolContext) -> JsonObject:
-    root = context.readable(parameters.path)
-    matches: list[JsonObject] = []
-    searched = 0
-    for path in _text_files(root, parameters.files):
-        context.check_stopped()
-        text = _text_of(path, context.limits.max_file_bytes)
-        if text is None:
-            continue
-        searched += 1
-        if searched % 50 == 0:
-            context.progress(searched, None, f"{len(matches)} matches")
-        name = printable(path.name if path == root else path.relative_to(root).as_posix())
-        for number, line in enumerate(text.splitlines(), 1):
-            if pattern.search(line[: 10 * _LINE_CHARACTERS]):
-                if len(matches) == parameters.limit:
-                    return {"matches": matches, "count": len(matches), "files_searched": searched, "truncated": True}
-                matches.append({"file": name, "line": number, "text": line[:_LINE_CHARACTERS]})
-            if number % 10_000 == 0:
-                context.check_stopped()
-    return {"matches": matches, "count": len(matches), "files_searched": searched, "truncated": False}
-
-
-def _text_files(root: Path, pattern: str) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-        return
-    for directory, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
-        for name in sorted(names):
-            path = Path(directory, name)
-            if fnmatch(name, pattern) and not name.startswith(".") and not path.is_symlink() and path.is_file():
-                yield path
-
-
-def _text_of(path: Path, max_bytes: int) -> str | None:
-    """The file's text, or None if it is binary, too large or cannot be read."""
+    root = await context.in_thread(context.readable, parameters.path)
+    job = {
+        "root": str(root),
+        "pattern": parameters.pattern,
+        "files": parameters.files,
+        "ignore_case": parameters.ignore_case,
+        "limit": parameters.limit,
+        "max_bytes": context.limits.max_file_bytes,
+    }
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",  # nothing of this environment
+        "-S",
+        str(_WORKER),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_LINE_BYTES,
+    )
     try:
-        if path.stat().st_size > max_bytes:
-            return None
-        raw = path.read_bytes()
-    except OSError:
-        return None
-    return None if b"\0" in raw[:8192] else raw.decode("utf-8", errors="replace")
+        async with asyncio.timeout(parameters.timeout_seconds):
+            return await _result_of(worker, job, context)
+    except TimeoutError:
+        seconds = parameters.timeout_seconds
+        raise ToolFailure("timeout", f"the search took longer than {seconds:g} s: use a simpler pattern") from None
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await unbroken(worker.wait())
+
+
+async def _result_of(worker: asyncio.subprocess.Process, job: JsonObject, context: ToolContext) -> JsonObject:
+    if worker.stdin is None or worker.stdout is None:
+        raise RuntimeError("the worker was started with pipes")
+    worker.stdin.write(json.dumps(job).encode())
+    worker.stdin.close()
+    async for line in worker.stdout:
+        said: JsonObject = json.loads(line)
+        if "result" in said:
+            result: JsonObject = said["result"]
+            return result
+        context.progress(said["progress"], None, f"{said['matches']} matches")
+    raise ToolFailure("tool_error", "the search ended without a result")
 
 
 class StatsParameters(Parameters):
