@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from playcall.models import TaskSpec
 from playcall.server.engine import engine as engine_module
+from playcall.server.engine.operation import Operations
+from playcall.server.engine.reporter import Reporter
 from playcall.server.engine.run_flow import RunFlow
-from playcall.server.store.tables import RunRow, RunStepRow
+from playcall.server.store.tables import AgentRow, RunRow, RunStepRow, TaskRow
 
 from .conftest import House, close_house, move_in, open_house
 from .crash_child import STEPS
@@ -37,7 +40,7 @@ async def child(folder: Path) -> asyncio.subprocess.Process:
 
 async def until_lines(path: Path, count: int) -> None:
     async with asyncio.timeout(60):
-        while not path.exists() or len(path.read_text().splitlines()) < count:  # noqa: ASYNC110 - another process writes it
+        while not path.exists() or len(path.read_text().splitlines()) < count:
             await asyncio.sleep(0.01)
 
 
@@ -167,3 +170,93 @@ async def test_a_superseded_segment_writes_nothing_more(tmp_path: Path) -> None:
         assert row.status == "running"
     finally:
         await close_house(house)
+
+
+async def test_a_fault_in_one_operation_leaves_the_others_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FAULT_PAUSE_SECONDS", (0.01, 0.02))
+    faults = [OSError("the disk is full")]
+    start = Operations._start
+
+    async def faulty(self: Operations, task: TaskRow, reporter: Reporter) -> object:
+        if task.place == 1 and faults:
+            raise faults.pop()
+        return await start(self, task, reporter)
+
+    monkeypatch.setattr(Operations, "_start", faulty)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["wait"])
+        parallel = {
+            "id": "p",
+            "type": "work_in_parallel",
+            "agents": ["a:wait", "a:wait"],
+            "parameters": {"seconds": 0.2},
+        }
+        run_id = await house.start({"agents": ["a"], "steps": [parallel]})
+        run = await house.ended(run_id)
+        assert (run.status, run.segment, run.error) == ("completed", 2, None)
+        assert [task.status for task in await house.tasks(run_id)] == ["completed"] * 2
+    finally:
+        await close_house(house)
+
+
+async def test_a_task_alone_survives_a_fault_too_and_fails_after_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FAULT_PAUSE_SECONDS", (0.01, 0.02))
+    faults: list[Exception] = [OSError("the disk is full")]
+    start = Operations._start
+
+    async def faulty(self: Operations, task: TaskRow, reporter: Reporter) -> object:
+        if faults:
+            raise faults.pop()
+        return await start(self, task, reporter)
+
+    monkeypatch.setattr(Operations, "_start", faulty)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        agent = await house.agent("a", ["wait"])
+        spec = TaskSpec(agent="a", operation="wait", parameters={"seconds": 0})
+        for expected in ("completed", "failed"):
+            async with house.database.write() as tx:
+                task_id = (await house.engine.commands.create_task(tx, agent, spec)).id
+            task = await house.task_ended(task_id)
+            assert task.status == expected
+            faults.extend([OSError("the disk is full")] * 100)
+        assert task.error is not None
+        assert task.error["code"] == "engine_fault"
+        faults.clear()
+    finally:
+        await close_house(house)
+
+
+async def test_a_task_that_a_shutdown_interrupts_goes_on_and_one_wished_cancelled_meanwhile_is(tmp_path: Path) -> None:
+    first = await move_in(await open_house(tmp_path))
+    ids = []
+    try:
+        agent = await first.agent("a", ["wait"])
+        for _ in range(2):
+            spec = TaskSpec(agent="a", operation="wait", parameters={"seconds": 0.8})
+            async with first.database.write() as tx:
+                ids.append((await first.engine.commands.create_task(tx, agent, spec)).id)
+        for task_id in ids:
+            await first.until_event(f"task:{task_id}", "task.progress")
+        async with first.database.write() as tx:
+            row = await tx.session.get(TaskRow, ids[1])
+            assert row is not None
+            await first.engine.commands.cancel_task(tx, row)
+    finally:
+        await close_house(first)  # before this process was told of the wish
+    opened = await open_house(tmp_path)
+    try:
+        second = House(opened.database, opened.engine, opened.settings, first.owner)
+        assert (await second.task_ended(ids[0])).status == "completed"
+        assert (await second.task_ended(ids[1])).status == "cancelled"
+        async with second.database.read() as session:
+            stored = await session.get(AgentRow, agent.id)
+        assert stored is not None
+        assert stored.state == "ready"
+    finally:
+        await close_house(opened)
