@@ -18,7 +18,6 @@ from playcall.realtime.feed import Feed
 from playcall.realtime.states import StateChange
 from playcall.services.websocket_client import WebSocketClient
 
-
 PLAYBOOK = """
 name: hello
 agents: [reader]
@@ -80,7 +79,7 @@ async def demonstrate() -> None:
                 await http.agents.create({"name": "writer", "tools": ["text.stats"]})
                 await http.playbooks.create_from_yaml(PLAYBOOK)
                 async with asyncio.timeout(30):
-                    while len(shown) < 3:
+                    while len(shown) < 3:  # noqa: ASYNC110 - a demo may look now and then
                         await asyncio.sleep(0.05)
             # The topics were unsubscribed; what is left of their tasks has ended with them.
             await asyncio.gather(*printing)
