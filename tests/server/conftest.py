@@ -50,8 +50,13 @@ class RunningServer:
             raise self.failure
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def stop(self) -> None:
+        """Ask it to end, as a signal would."""
         self._loop.call_soon_threadsafe(self._server.stop)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._thread.is_alive():
+            self.stop()
         self._thread.join(30)
         assert not self._thread.is_alive()
 

@@ -28,6 +28,9 @@ class Waiter:
     def clear(self) -> None:
         self._flag.clear()
 
+    def is_set(self) -> bool:
+        return self._flag.is_set()
+
     def set(self) -> None:
         self._flag.set()
 
