@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from playcall.models import TaskSpec
+from playcall.server.engine import Engine
 from playcall.server.engine import engine as engine_module
 from playcall.server.engine.operation import Operations
 from playcall.server.engine.reporter import Reporter
@@ -170,6 +171,22 @@ async def test_a_superseded_segment_writes_nothing_more(tmp_path: Path) -> None:
         assert row.status == "running"
     finally:
         await close_house(house)
+
+
+async def test_a_second_engine_in_one_process_is_refused_and_harms_nobody(tmp_path: Path) -> None:
+    first = await move_in(await open_house(tmp_path))
+    try:
+        second = Engine(database=first.database, settings=first.settings)
+        with pytest.raises(RuntimeError, match="an engine already"):
+            await second.launch()
+        await second.shutdown()
+        await first.agent("a", ["wait"])
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0}}
+        run_id = await first.start({"agents": ["a"], "steps": [{**step, "description": "d" * 62_000}]})
+        run = await first.ended(run_id)
+        assert run.status == "completed", "also with a description that fills an event"
+    finally:
+        await close_house(first)
 
 
 async def test_a_fault_in_one_operation_leaves_the_others_to_go_on(

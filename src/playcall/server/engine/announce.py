@@ -1,7 +1,7 @@
 """The engine's events: which topics each stands in, and how large values are kept out of them.
 
 A value that would make an event too large is replaced by `{"truncated": true, "size_bytes": …, "preview": …}`: the
-resource itself has it whole.
+resource itself has it whole. (A long text is cut.)
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def announce_run_deleted(to: Emits, row: RunRow) -> None:
 
 
 def announce_step(to: Emits, run: RunRow, row: RunStepRow, what: Literal["started", "finished"]) -> None:
-    data = RunStepData(run_id=RunId(run.id), step=fitting(step_of(row), ("output",)))
+    data = RunStepData(run_id=RunId(run.id), step=fitting(step_of(row), ("output", "description")))
     _for_run(to, run.owner_id, run.id, f"run.step.{what}", data)
 
 
@@ -109,7 +109,7 @@ def announce_task(to: Emits, row: TaskRow, what: str) -> None:
             topics.append(TopicEntry(agent_topic(row.agent_id)))
         if row.run_id is not None:
             topics.append(TopicEntry(run_topic(row.run_id)))
-    task = fitting(task_of(row), ("output", "parameters"))
+    task = fitting(task_of(row), ("output", "parameters", "description"))
     to.emit(NewEvent(owner_id=row.owner_id, type=f"task.{what}", data=TaskData(task=task), topics=tuple(topics)))
 
 
@@ -151,8 +151,10 @@ def fitting(model: ModelT, fields: Sequence[str]) -> ModelT:
     return model
 
 
-def _cut(value: Any) -> JsonObject:
-    """`Any`: an output is whatever JSON holds."""
+def _cut(value: Any) -> JsonObject | str:
+    """`Any`: an output is whatever JSON holds. A text field stays a text."""
+    if isinstance(value, str):
+        return value[:_PREVIEW_CHARACTERS] + "…"
     text = json.dumps(value, ensure_ascii=False)
     return {"truncated": True, "size_bytes": len(text.encode()), "preview": text[:_PREVIEW_CHARACTERS]}
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from dbos import DBOS, AsyncSQLAlchemyDatasource, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import Connection, make_url
@@ -38,6 +38,8 @@ _UNFINISHED = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
 class Runtime:
     """DBOS is one to a process, so this is too: launched and shut down in turn."""
 
+    _launched: ClassVar[Runtime | None] = None
+
     def __init__(self, database: Database) -> None:
         self._database = database
         url = make_url(database.url)
@@ -53,7 +55,11 @@ class Runtime:
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
+            RuntimeError: another engine of this process has not been shut down.
         """
+        if Runtime._launched is not None:
+            raise RuntimeError("this process has an engine already: DBOS is one to a process")
+        Runtime._launched = self
         # DBOS adds a handler of its own to its logger unless there is one.
         logger = logging.getLogger("dbos")
         if not logger.handlers:
@@ -84,12 +90,15 @@ class Runtime:
 
     async def shutdown(self) -> None:
         """Whoever calls this has stopped the workflows. What they had not done is recovered by the next launch."""
+        if Runtime._launched is not self:
+            return
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=0)
         # DBOS made its own pool the loop's, and has just closed it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="playcall-"))
         if self._client is not None:
             await asyncio.to_thread(self._client.destroy)
             self._client = None
+        Runtime._launched = None
 
     async def enqueue(self, session: AsyncSession, workflow: str, id: str, segment: int) -> None:
         """Starts the workflow if, and only if, the session's transaction commits."""
