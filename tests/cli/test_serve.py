@@ -1,0 +1,110 @@
+"""`playcall serve`, as a process: what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from playcall.cli.app import app
+
+COMMAND = [sys.executable, "-m", "playcall", "serve", "--port", "0"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_serves_announces_itself_and_ends_well_when_asked(tmp_path: Path) -> None:
+    announce = tmp_path / "announce.json"
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    command = [*COMMAND, "--data", str(tmp_path / "data"), "--announce", str(announce)]
+    process = subprocess.Popen(
+        [*command, "--admin-password-file", str(password)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not announce.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    facts = json.loads(announce.read_text())
+    assert facts["pid"] == process.pid
+    assert stat.S_IMODE(announce.stat().st_mode) == 0o600
+    request = urllib.request.Request(f"{facts['url']}/api/v1/auth/me", headers={"X-API-Key": facts["api_key"]})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert json.load(response)["username"] == "admin"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.splitlines() == [
+        f"playcall serves at {facts['url']}",
+        f"API key of admin, shown this once: {facts['api_key']}",
+    ]
+    assert "Traceback" not in err
+
+
+def test_a_port_in_use_is_one_sentence_and_status_1(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("--port", str(taken.getsockname()[1]), "--data", str(tmp_path / "data"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("playcall: 127.0.0.1:")
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--log-level", "loud"], ["--nonsense"]])
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, ["serve", *arguments]).exit_code == 2
+
+
+def test_files_that_cannot_be_used_are_said_in_a_sentence(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff")
+    for arguments, words in (
+        (["--announce", str(tmp_path / "no" / "file")], "its folder is missing"),
+        (["--admin-password-file", str(tmp_path / "none")], "cannot be read"),
+        (["--admin-password-file", str(binary)], "not text"),
+        (["--admin-password-file", str(empty)], "no first line"),
+        (["--data", str(empty)], "is a file"),
+    ):
+        result = CliRunner().invoke(app, ["serve", "--port", "0", *arguments])
+        assert result.exit_code == 1
+        assert words in result.stderr
+
+
+def test_what_is_missing_is_named_with_its_extra(tmp_path: Path) -> None:
+    """A stand-in for an environment without the extras: their first module cannot be imported."""
+    for module, extra in (("typer", "cli"), ("uvicorn", "server")):
+        blocked = tmp_path / extra
+        blocked.mkdir()
+        (blocked / f"{module}.py").write_text(
+            f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')"
+        )
+        result = subprocess.run(
+            [*COMMAND, "--data", str(tmp_path / "data")],
+            capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "PYTHONPATH": str(blocked)},
+        )  # fmt: skip
+        assert result.returncode == 1
+        assert result.stderr.strip().endswith(f"pip install 'playcall[{extra}]'")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_version_is_shown() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "playcall")

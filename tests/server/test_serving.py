@@ -1,0 +1,104 @@
+"""Starting: everything stands, or one sentence says what does not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playcall.server.serving import Started, StartupError, serve
+from playcall.server.settings import Settings
+
+from .conftest import RunningServer
+
+
+def failure(settings: Settings, engine: Any = None) -> str:
+    with pytest.raises(StartupError) as caught:
+        serve(settings, engine=engine, on_started=lambda _started: pytest.fail("it started"))
+    return str(caught.value)
+
+
+def test_the_first_start_makes_a_key_and_the_second_does_not(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "new" / "data", port=0, admin_password="pass word")
+    with RunningServer(settings) as server:
+        first = server.started
+    assert first.api_key is not None
+    assert first.url == f"http://127.0.0.1:{first.port}"
+    assert first.api_key not in repr(first)
+    assert "pass word" not in repr(settings)
+    with RunningServer(settings) as server:
+        assert server.started.api_key is None
+
+
+def test_a_port_in_use_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        message = failure(Settings(data_dir=tmp_path / "data", port=port))
+    assert f"127.0.0.1:{port} is in use" in message
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    assert "--host" in failure(Settings(data_dir=tmp_path, host="no.such.host.invalid", port=0))
+    assert "cannot listen" in failure(Settings(data_dir=tmp_path, host="192.0.2.1", port=0))
+
+
+def test_a_data_folder_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "is a file" in failure(Settings(data_dir=file, port=0))
+    assert "cannot be made" in failure(Settings(data_dir=file / "below", port=0))
+    missing = failure(Settings(data_dir=tmp_path, port=0, read_roots=(tmp_path / "missing",)))
+    assert "is not a folder" in missing
+
+
+def test_a_folder_or_database_without_the_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path, port=0)
+    with monkeypatch.context() as patch:
+        # Not by chmod: whoever runs the tests may be root, for whom everything can be written.
+        patch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)
+        assert "cannot be written" in failure(settings)
+    settings.database_path.write_bytes(b"")
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == tmp_path)
+    assert "cannot be written" in failure(settings)
+
+
+def test_a_database_that_is_none_or_of_a_later_version(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, port=0)
+    settings.database_path.write_bytes(b"this is no database, however long it is" * 100)
+    assert "not a database" in failure(settings)
+    settings.database_path.unlink()
+    with RunningServer(settings):
+        pass
+    with sqlite3.connect(settings.database_path) as connection:
+        connection.execute("UPDATE playcall_schema_version SET version_num = 'later'")
+    connection.close()
+    assert "later playcall" in failure(settings)
+
+
+class _BrokenEngine:
+    async def launch(self) -> None:
+        raise OSError("no engine today")
+
+    async def shutdown(self) -> None: ...
+
+    def agent_changed(self, agent_id: str) -> None: ...
+
+
+def test_an_engine_that_does_not_start_ends_the_start(tmp_path: Path) -> None:
+    message = failure(Settings(data_dir=tmp_path, port=0), engine=lambda _database, _settings: _BrokenEngine())
+    assert "could not start" in message
+
+
+def test_a_caller_that_fails_once_it_has_started_ends_the_server_well(tmp_path: Path) -> None:
+    def fail(_started: Started) -> None:
+        raise StartupError("nobody to tell")
+
+    with pytest.raises(StartupError, match="nobody to tell"):
+        serve(Settings(data_dir=tmp_path, port=0), engine=None, on_started=fail)
