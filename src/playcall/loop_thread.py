@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport] - see the end of this file
 import contextlib
 import contextvars
 import os
@@ -29,6 +30,8 @@ EXIT_WAIT_SECONDS = 2.0
 """How long the interpreter's exit waits for the loop to end."""
 FORK_WAIT_SECONDS = 1.0
 """How long a fork waits for the loop to hold still, and the loop for the fork."""
+SIGNAL_POLL_SECONDS = 0.5
+"""How late a Ctrl-C may be seen at worst; mostly it is at once."""
 READ_AHEAD = 256
 """Items that a blocking iterator holds ready beyond the one in use."""
 
@@ -51,7 +54,11 @@ class LoopThread:
         self._pid = os.getpid()
         started = threading.Event()
         self._thread = threading.Thread(target=self._main, args=(started,), name="playcall-loop", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise ClientClosedError(f"no thread can be started for the call any more: {error}") from None
         started.wait()
 
     @classmethod
@@ -97,11 +104,10 @@ class LoopThread:
         waiting = _Waiting(self, fn(*args, **kwargs))
         try:
             self.post(waiting.start)
-        except BaseException:
+            _acquire(waiting.done)
+        except ClientClosedError:  # by post(): nothing was begun
             waiting.coroutine.close()
             raise
-        try:
-            waiting.done.acquire()
         except BaseException:
             # The loop may be busy; the coroutine is cancelled when it gets there, whether we still wait or not.
             with contextlib.suppress(ClientClosedError):  # the interpreter is exiting, and cancels it by itself
@@ -216,12 +222,13 @@ class LoopThread:
 class _Waiting(Generic[T]):
     """One call: a coroutine, the caller's context, and the lock that the caller waits on."""
 
-    __slots__ = ("_context", "_error", "_owner", "_result", "_task", "coroutine", "done")
+    __slots__ = ("_begun", "_context", "_error", "_owner", "_result", "_task", "coroutine", "done")
 
     def __init__(self, owner: LoopThread, coroutine: Coroutine[Any, Any, T]) -> None:
         self._owner = owner
         self.coroutine = coroutine
         self._context = contextvars.copy_context()
+        self._begun = False
         self._task: asyncio.Task[T] | None = None
         self._result: tuple[T] | None = None
         self._error: BaseException | None = None
@@ -229,13 +236,16 @@ class _Waiting(Generic[T]):
         self.done.acquire()
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self.coroutine, context=self._context)
+        self._begun = True
+        self._task = asyncio.get_running_loop().create_task(self.coroutine, context=self._context)
         self._task.add_done_callback(self._finish)
 
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+        elif not self._begun:  # the caller was interrupted before it could post `start`
+            self.coroutine.close()
+            self.done.release()
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -360,12 +370,16 @@ class BlockingIterator(Generic[T]):
                     break
                 pump.owner.refuse_own_thread()
                 if not self._started:
-                    pump.owner.post(pump.start)
                     self._started = True
+                    try:
+                        pump.owner.post(pump.start)
+                    except ClientClosedError:
+                        self._started = False
+                        raise
                 waiter = threading.Lock()
                 waiter.acquire()
                 pump.waiters.append(waiter)
-            waiter.acquire()
+            _acquire(waiter)
         try:
             raise error
         finally:
@@ -391,6 +405,12 @@ class BlockingIterator(Generic[T]):
                 self._pump.owner.post(self._pump.cancel)
 
 
+def _acquire(lock: threading.Lock) -> None:
+    """Waits for the lock so that Ctrl-C is seen: a signal that comes just before the wait begins does not end it."""
+    while not lock.acquire(timeout=SIGNAL_POLL_SECONDS):
+        pass
+
+
 def _new_loop() -> asyncio.AbstractEventLoop:
     """A uvloop loop where the extra `fast` is installed, else asyncio's own."""
     try:
@@ -400,6 +420,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+# `concurrent.futures.thread` has fork hooks of its own, and asyncio imports it at the first use of an executor. A fork that
+# waits in our hook meanwhile would run its «after» without its «before»: so it is imported first.
 os.register_at_fork(
     before=LoopThread.before_fork,
     after_in_parent=LoopThread.after_fork_in_parent,
