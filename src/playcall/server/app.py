@@ -44,7 +44,7 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
         title="playcall",
         version=version("playcall"),
         lifespan=_lifespan(settings, database, engine),
-        docs_url=f"{PREFIX}/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,

@@ -16,6 +16,7 @@ from playcall.server.problems import ApiError
 
 __all__ = ["api_router", "parse_json", "problems"]
 
+
 def _build_models() -> None:
     """Build our models now. They are built late for the sake of the client's start, and a field that FastAPI makes of
     such a model is built late too: outside the place where FastAPI silences pydantic's remarks on it.
