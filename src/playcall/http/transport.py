@@ -91,7 +91,7 @@ class AiohttpTransport:
         try:
             body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _fault(error, _CONNECTED) from error
+            raise _fault(error, _CONNECTED) from None
         finally:
             response.release()
         return WireAnswer(response.status, response.headers, body)
@@ -120,7 +120,7 @@ class AiohttpTransport:
                 ),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _fault(error, mark) from error
+            raise _fault(error, mark) from None
         finally:
             send_mark.reset(token)
 
@@ -148,7 +148,7 @@ class _AiohttpStream:
             try:
                 chunk = await self._response.content.readany()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise _fault(error, _CONNECTED) from error
+                raise _fault(error, _CONNECTED) from None
             if not chunk:
                 return
             yield chunk
@@ -157,7 +157,7 @@ class _AiohttpStream:
         try:
             return await self._response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _fault(error, _CONNECTED) from error
+            raise _fault(error, _CONNECTED) from None
 
 
 LARGE_BODY_BYTES: Final = 1 << 18
@@ -172,7 +172,10 @@ _CONNECTED = SendMark(connected=True)
 
 
 def _fault(error: BaseException, mark: SendMark) -> TransportFault:
-    """Our fault for aiohttp's error: what failed before a connection was had was not sent, whatever its class."""
+    """Our fault for aiohttp's error: what failed before a connection was had was not sent, whatever its class.
+
+    Raised `from None`: aiohttp's texts hold the whole URL, query included, and a proxy's its password.
+    """
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         return TransportFault(FailureKind.NOT_SENT, f"the certificate was refused: {_os_text(error)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -189,7 +192,7 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):
         return TransportFault(
-            FailureKind.LOST, f"the answer is not HTTP: {error.message.strip().splitlines()[0]}"[:300]
+            FailureKind.LOST, f"the answer is not HTTP: {error.message.strip().splitlines()[0].rstrip(':')}"[:300]
         )
     if isinstance(error, BrokenConnectionError | aiohttp.ServerDisconnectedError):
         return TransportFault(FailureKind.LOST, "the connection was lost before an answer came")

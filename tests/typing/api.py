@@ -1,0 +1,134 @@
+"""Never run, only type-checked, by mypy strict and basedpyright strict: the types that users of both faces see.
+
+A line that must be an error carries both checkers' ignores; an ignore that ignores nothing is itself an error
+(`warn_unused_ignores`, `reportUnnecessaryTypeIgnoreComment`), so a wrong call that is accepted is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from playcall import (
+    ApiKey,
+    AsyncPlaycall,
+    BaseAPIClient,
+    BearerToken,
+    BlockingAPIClient,
+    Cursor,
+    OAuth2Password,
+    Playcall,
+    ResourceService,
+    RetryPolicy,
+    RunSnapshot,
+    deadline,
+)
+from playcall.faces import Awaiting, Blocking
+from playcall.loop_thread import BlockingIterator
+from playcall.models.agent import Agent, AgentSpec
+from playcall.models.event import AnyEvent
+from playcall.models.playbook import Playbook
+from playcall.models.run import Run
+from playcall.models.tool import ToolResult
+from playcall.services.playbook_service import PlaybookService
+from playcall.status import ConnectionState, Status
+
+
+class Item(BaseModel):
+    name: str
+
+
+def blocking() -> None:
+    with Playcall("http://h", auth=ApiKey("k"), deadline_seconds=3, retry=RetryPolicy(attempts=4)) as client:
+        assert_type(client, Playcall)
+        assert_type(client.playbooks, PlaybookService[Blocking])
+        assert_type(client.playbooks.get("p"), Playbook)
+        assert_type(client.playbooks.run("p", inputs={"a": 1}, idempotency_key="k"), Run)
+        assert_type(client.playbooks.list(tag="t"), BlockingIterator[Playbook])
+        for playbook in client.playbooks.list():
+            assert_type(playbook, Playbook)
+        assert_type(client.agents.create(AgentSpec(name="a")), Agent)
+        assert_type(client.agents.delete("a"), None)
+        assert_type(client.tools.execute("t", {"a": 1}), ToolResult)
+        for item in client.runs.watch("r", start=Cursor("e", 1)):
+            assert_type(item, RunSnapshot | AnyEvent)
+        assert_type(client.status.current, Status)
+        assert_type(client.status.current.state, ConnectionState)
+        assert_type(client.status.wait_until_ready(5), Status)
+        assert_type(client.with_options(deadline_seconds=None), Playcall)
+        with deadline(5):
+            client.account.me()
+
+        client.playbooks.get(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.playbooks.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.playbooks.get("p").nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
+        client.playbooks.gte("p")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        client.playbooks.list(tga="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.playbooks.run("p", {"a": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.runs.watch("r", start="beginning")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.with_options(attempts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        for playbook in client.playbooks.list():
+            playbook.nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
+    Playcall("http://h", auth="key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Playcall("http://h", timeout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def awaiting() -> None:
+    async with AsyncPlaycall("http://h", auth=OAuth2Password("me", "pw")) as client:
+        assert_type(client, AsyncPlaycall)
+        assert_type(client.playbooks, PlaybookService[Awaiting])
+        assert_type(await client.playbooks.get("p"), Playbook)
+        assert_type(await client.playbooks.run("p"), Run)
+        assert_type(client.playbooks.list(), AsyncIterator[Playbook])
+        async for playbook in client.playbooks.list():
+            assert_type(playbook, Playbook)
+        async for item in client.runs.watch("r"):
+            assert_type(item, RunSnapshot | AnyEvent)
+        assert_type(await client.status.wait_until_ready(), Status)
+        assert_type(client.with_options(retry=RetryPolicy()), AsyncPlaycall)
+
+        await client.playbooks.get(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await client.playbooks.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.playbooks.get("p").name  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
+        for _playbook in client.playbooks.list():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+            pass
+        await client.runs.cancel("r", reason="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def verbs(api: BaseAPIClient, other: BlockingAPIClient) -> None:
+    assert_type(await api.get("/x", into=Item), Item)
+    assert_type(await api.get("/x", into=list[Item], params={"a": 1, "b": None}), list[Item])
+    assert_type(await api.post("/x", json=Item(name="n"), into=Item | None), Item | None)
+    assert_type(await api.delete("/x"), Any)
+    assert_type(other.get("/x", into=dict[str, int]), dict[str, int])
+    assert_type(other.patch("/x", json={}, into=Item), Item)
+
+    await api.get("/x", inot=Item)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await api.get("/x", params={"a": [1]})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    other.get("/x", into=Item).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
+    (await api.get("/x", into=Item)).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
+
+
+async def foreign(api: BaseAPIClient) -> None:
+    items: ResourceService[Item] = ResourceService(api, "/items", Item)
+    assert_type(items, ResourceService[Item, Awaiting])
+    assert_type(await items.get("1"), Item)
+    assert_type(items.list(color="red"), AsyncIterator[Item])
+    theirs: ResourceService[Item, Blocking] = ResourceService(api, "/items", Item, blocking=True)
+    assert_type(theirs.get("1"), Item)
+    assert_type(theirs.create({"name": "n"}), Item)
+    assert_type(theirs.list(), BlockingIterator[Item])
+    theirs.get(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def provider() -> str:
+    return "t"
+
+
+def tokens() -> None:
+    BearerToken("t")
+    BearerToken(lambda: "t")
+    BearerToken(provider)
+    BearerToken(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
