@@ -101,7 +101,7 @@ def test_garbage_is_a_value_or_an_unreadable_answer_and_nothing_else(body: bytes
             pass
 
 
-@pytest.mark.parametrize("wrong", [3, object(), {"a": 1}, [int]], ids=repr)
+@pytest.mark.parametrize("wrong", [3, 1.5, {"a": 1}, [int]], ids=repr)
 def test_a_type_that_pydantic_does_not_know_is_an_argument_error(wrong: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="into="):
         adapter(wrong)

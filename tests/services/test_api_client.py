@@ -91,7 +91,7 @@ async def test_a_caller_s_header_wins_over_ours_whatever_its_case(blocking: bool
     "options",
     [
         {"json": float("nan")},
-        {"json": object()},
+        {"json": {1, object}},
         {"json": {}, "content": b""},
         {"content": 3},
         {"content": ["a"]},
@@ -147,7 +147,7 @@ async def test_a_misspelt_option_is_a_type_error_where_no_checker_looks(blocking
         {"url": "backend"},
         {"max_concurrency": 0},
         {"deadline_seconds": -1},
-        {"auth": object()},
+        {"auth": "pk_1"},
         {"health_path": "health"},
     ],
     ids=str,
