@@ -78,7 +78,7 @@ def face(make: MakeFace) -> Face:
 async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     """Waits for what another thread does."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - it happens on another thread
+        while not condition():
             await asyncio.sleep(0.005)
 
 
