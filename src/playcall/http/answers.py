@@ -44,8 +44,10 @@ def adapter(into: TypeForm[T]) -> TypeAdapter[T]:
         if known is None:
             if len(_adapters) >= _ADAPTERS_KEPT:  # types made at run time must not fill the memory
                 _adapters.clear()
-            known = _adapters[into] = TypeAdapter(into)
-    except (PydanticUserError, TypeError) as error:  # TypeError: it cannot be a key, so it is no type
+            known = TypeAdapter(into)
+            known.rebuild(raise_errors=True)  # models may defer it; a name that means nothing is found here
+            _adapters[into] = known
+    except (PydanticUserError, NameError, TypeError) as error:  # TypeError: it cannot be a key, so it is no type
         raise InvalidArgumentError(f"into= must be a type that pydantic knows, got {into!r}: {error}") from None
     return known
 
