@@ -188,6 +188,11 @@ class Playcall(_Client[Blocking]):
         """Subscriptions and handlers."""
         return BlockingWebSocketClient(awaiting=self._events)
 
+    def with_options(self, **options: Unpack[ClientOptions]) -> Self:
+        """A client with other settings over the same connections, credentials, limits, events and status."""
+        _ = self.events  # made before it is cloned, so that all clones share its handlers, and any close() ends them
+        return super().with_options(**options)
+
     def close(self) -> None:
         """Ends subscriptions and closes the connections; calls after it raise ClientClosedError."""
         if not self._api.engine.closed:
