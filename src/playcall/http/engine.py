@@ -184,8 +184,8 @@ class Engine:
     async def _within_deadline(self, call: Call) -> AsyncGenerator[Progress]:
         if self._closed:
             raise ClientClosedError(f"{call.method} {call.path.text}: the client is closed, make a new one")
-        now = time.monotonic()
         ends_at = nearest(call.deadline_seconds)
+        now = time.monotonic()
         left = None if ends_at is None else max(0.0, ends_at - now)
         progress = Progress(call, self._url(call), now, left)
         scope = asyncio.timeout(left)
