@@ -96,7 +96,9 @@ class AsyncCallable:
         return "t1"
 
 
-@pytest.mark.parametrize("source", ["t1", sync_provider, async_provider, AsyncCallable()], ids=["string", "sync", "async", "object"])
+@pytest.mark.parametrize(
+    "source", ["t1", sync_provider, async_provider, AsyncCallable()], ids=["string", "sync", "async", "object"]
+)
 async def test_a_bearer_token_is_a_string_or_a_function_of_either_kind(source: Any) -> None:
     credentials = await BearerToken(source).fetch(None, no_endpoint)
     assert credentials.headers == {"Authorization": "Bearer t1"}

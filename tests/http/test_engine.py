@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
-from tests.both_faces import FACES, api, value
 
 from playcall import ApiKey, BaseAPIClient, BearerToken, OAuth2Password, RetryPolicy, deadline
 from playcall.errors import (
@@ -33,6 +32,7 @@ from playcall.http.auth import Credentials
 from playcall.http.call import IncomingBody
 from playcall.testing import MockAnswer, MockFault, MockRequest, MockTransport
 from playcall.testing.mock_transport import MockReply
+from tests.both_faces import FACES, api, value
 
 FAST = RetryPolicy(attempts=4, initial_seconds=0.001, max_seconds=0.002)
 OK = MockAnswer(json={"ok": True})

@@ -8,11 +8,11 @@ import threading
 import warnings
 
 import pytest
-from tests.misbehaving_server import MisbehavingServer, ok
 
 from playcall.errors import ClientClosedError
 from playcall.http.pool import SessionPool
 from playcall.http.transport import AiohttpTransport, WireRequest
+from tests.misbehaving_server import MisbehavingServer, ok
 
 
 def test_one_pool_serves_several_loops_one_after_another_and_leaves_nothing_open() -> None:

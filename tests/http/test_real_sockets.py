@@ -9,6 +9,15 @@ import time
 from typing import Any
 
 import pytest
+
+from playcall import BaseAPIClient, BlockingAPIClient, OAuth2Password, RetryPolicy
+from playcall.errors import (
+    ConnectionLostError,
+    DeadlineExceededError,
+    PlaycallError,
+    RedirectRefusedError,
+    UnreadableAnswerError,
+)
 from tests.both_faces import FACES, using
 from tests.misbehaving_server import (
     Act,
@@ -24,15 +33,6 @@ from tests.misbehaving_server import (
     redirect,
     reset,
     silence,
-)
-
-from playcall import BaseAPIClient, BlockingAPIClient, OAuth2Password, RetryPolicy
-from playcall.errors import (
-    ConnectionLostError,
-    DeadlineExceededError,
-    PlaycallError,
-    RedirectRefusedError,
-    UnreadableAnswerError,
 )
 
 DEADLINE_SECONDS = 0.25

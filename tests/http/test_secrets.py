@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from tests.both_faces import FACES, using
-from tests.misbehaving_server import Act, MisbehavingServer, Request, answer, close, half, ok, raw, redirect, silence
 
 from playcall import ApiKey, BaseAPIClient, BearerToken, OAuth2Password, RetryPolicy
 from playcall.errors import PlaycallError, RequestError
+from tests.both_faces import FACES, using
+from tests.misbehaving_server import Act, MisbehavingServer, Request, answer, close, half, ok, raw, redirect, silence
 
 SECRETS = [
     "s3cr3t-key",

@@ -9,6 +9,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+
+from playcall.http.pool import SessionPool
+from playcall.http.retry import FailureKind
+from playcall.http.transport import AiohttpTransport, TransportFault, WireRequest
 from tests.misbehaving_server import (
     Act,
     MisbehavingServer,
@@ -23,10 +27,6 @@ from tests.misbehaving_server import (
     reset,
     silence,
 )
-
-from playcall.http.pool import SessionPool
-from playcall.http.retry import FailureKind
-from playcall.http.transport import AiohttpTransport, TransportFault, WireRequest
 
 
 @pytest.fixture
