@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import itertools
 import logging
 import os
 import random
-import secrets
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
 from typing_extensions import TypeForm
 
@@ -27,7 +25,6 @@ from ..errors import (
     ConnectionLostError,
     CredentialsError,
     DeadlineExceededError,
-    InvalidArgumentError,
     NoSlotError,
     PlaycallError,
     RedirectRefusedError,
@@ -39,7 +36,9 @@ from .answers import decode, problem_of, status_error
 from .auth import Auth, Authenticator, Credentials, TokenGrant
 from .call import Answer, Call, Doing, IncomingBody, Progress
 from .limits import InFlight, Limiter
+from .outgoing import READ_TIMEOUT_SECONDS, Outgoing
 from .paths import Path, origin
+from .redirects import REDIRECT_STATUSES, judge
 from .retry import (
     Decision,
     Failure,
@@ -59,14 +58,8 @@ __all__ = ["Engine"]
 T = TypeVar("T")
 _Send: TypeAlias = Callable[[WireRequest], Awaitable[WireAnswer]]
 
-READ_TIMEOUT_SECONDS: Final = 30.0
-MAX_REDIRECTS: Final = 5
 MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 """How long one answer's Retry-After holds back the other callers; after that one of them may ask again."""
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_URL_SAFE: Final = ":/?#[]@!$&'()*+,;=%-._~"
-_HARMLESS: Final = frozenset({"accept", "accept-language", "range", "if-none-match", "if-modified-since"})
-"""Headers of the caller's that go along to another origin."""
 _SHARED_PAUSES: Final = frozenset({429, 503})
 
 
@@ -91,12 +84,7 @@ class Engine:
         self.limiter = Limiter(max_concurrency)
         self.budget = RetryBudget(retry_budget)
         self.status = status
-        self._origin = origin(base_url)
-        self._home = f"{base_url}/"
-        self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
-        self._send_deadline = send_deadline
-        self._request_ids = itertools.count(1)
-        self._request_id_prefix = secrets.token_hex(6)
+        self._outgoing = Outgoing(base_url, user_agent=user_agent, send_deadline=send_deadline)
         self._pause_until = 0.0
         self._closed = False
         status.load = lambda: (self.limiter.in_flight, self.limiter.waiting, self.budget.tokens)
@@ -187,7 +175,7 @@ class Engine:
         ends_at = nearest(call.deadline_seconds)
         now = time.monotonic()
         left = None if ends_at is None else max(0.0, ends_at - now)
-        progress = Progress(call, self._url(call), now, left)
+        progress = Progress(call, self._outgoing.url(call), now, left)
         scope = asyncio.timeout(left)
         try:
             async with scope:
@@ -228,7 +216,7 @@ class Engine:
             try:
                 credentials = await self._credentials(progress)
                 self._check_still_wanted(progress)
-                request = self._wire_request(progress, credentials)
+                request = self._outgoing.request(progress, credentials)
                 progress.doing = Doing.ANSWER
                 progress.attempt_began_at = time.monotonic()
                 # Until the opposite is proved: a deadline in the middle leaves it standing.
@@ -253,7 +241,7 @@ class Engine:
                     if status < 500:
                         # Said no, so it did not do it; an earlier attempt that was lost may have.
                         progress.may_have_happened = before
-                    if status in _REDIRECTS and "Location" in answer.headers:
+                    if status in REDIRECT_STATUSES and "Location" in answer.headers:
                         redirects += 1
                         self._redirect(progress, answer, redirects)
                         continue
@@ -354,31 +342,24 @@ class Engine:
         await asyncio.sleep(pause)
 
     def _redirect(self, progress: Progress, answer: WireAnswer, redirects: int) -> None:
-        """Follows a redirect of a safe method anywhere, and of an unsafe one (307, 308) on the same origin."""
+        """Turns the call to where the answer leads, or refuses to."""
         call = progress.call
-        refusal: str | None = None
-        try:
-            target = urljoin(progress.url, quote(answer.headers["Location"].strip(), safe=_URL_SAFE))
-            scheme, host, port = origin(target)
-        except ValueError:
-            target, scheme, host, port = "", "", "", 0
-        where = f"{answer.status} to {scheme}://{host}:{port}"
-        if scheme not in ("http", "https") or not host or "@" in urlsplit(target).netloc:
-            refusal, where = "its Location is no address that can be used", f"{answer.status}"
-        elif redirects > MAX_REDIRECTS:
-            refusal = f"more than {MAX_REDIRECTS} redirects"
-        elif self._origin[0] == "https" and scheme != "https":
-            refusal = "it leads away from https"
-        elif call.unsafe and not ((scheme, host, port) == origin(progress.url) and answer.status in (307, 308)):
-            refusal = f"a {call.method} must not be repeated elsewhere"
-        if refusal is None:
-            progress.note(where, "follow", status=answer.status)
-            progress.url = target
+        redirect = judge(
+            progress.url,
+            answer.headers["Location"],
+            answer.status,
+            unsafe=call.unsafe,
+            redirects=redirects,
+            secure=self._outgoing.secure,
+        )
+        if redirect.refusal is None:
+            progress.note(redirect.where, "follow", status=answer.status)
+            progress.url = redirect.target
             return
-        progress.note(where, f"give up: {refusal}", status=answer.status)
+        progress.note(redirect.where, f"give up: {redirect.refusal}", status=answer.status)
         error = RedirectRefusedError(
-            f"{call.method} {call.path.text} was redirected ({where}), and that is not followed: {refusal}. "
-            "Check the base URL",
+            f"{call.method} {call.path.text} was redirected ({redirect.where}), and that is not followed: "
+            f"{redirect.refusal}. Check the base URL",
             timeline=progress.timeline(),
             may_have_happened=progress.may_have_happened,
         )
@@ -388,7 +369,7 @@ class Engine:
     # --- credentials --------------------------------------------------------------------------------------------------
 
     async def _credentials(self, progress: Progress) -> Credentials | None:
-        if not progress.call.authenticated or not self._at_home(progress):
+        if not progress.call.authenticated or not self._outgoing.at_home(progress.url):
             return None
         progress.doing = Doing.CREDENTIALS
         try:
@@ -397,10 +378,6 @@ class Engine:
             raise
         except Exception as error:
             raise self._no_credentials(progress, error) from error
-
-    def _at_home(self, progress: Progress) -> bool:
-        """False once a redirect has led to another origin, where nothing secret may go."""
-        return progress.url.startswith(self._home) or origin(progress.url) == self._origin
 
     async def _renew(self, progress: Progress, refused: Credentials) -> bool:
         progress.doing = Doing.CREDENTIALS
@@ -462,41 +439,6 @@ class Engine:
         pair = self.read(answer, TokenPair)
         return TokenGrant(pair.access_token, float(pair.expires_in), pair.refresh_token)
 
-    # --- the wire -----------------------------------------------------------------------------------------------------
-
-    def _url(self, call: Call) -> str:
-        url = self.base_url + call.path.text
-        if call.params:
-            try:
-                query = urlencode(
-                    [(name, _text(name, value)) for name, value in call.params.items() if value is not None]
-                )
-            except UnicodeEncodeError:
-                raise InvalidArgumentError("params hold something that is not valid Unicode text") from None
-            if query:
-                url = f"{url}?{query}"
-        return url
-
-    def _wire_request(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
-        call = progress.call
-        progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
-        headers = {**self._headers, "X-Request-ID": progress.request_id}
-        if call.content_type is not None:
-            headers["Content-Type"] = call.content_type
-        if call.idempotency_key is not None:
-            headers["Idempotency-Key"] = call.idempotency_key
-        if call.headers:
-            given = call.headers
-            if not self._at_home(progress):
-                # Any other may hold a secret: a cookie, a key under a name of its own.
-                given = {name: value for name, value in given.items() if name.lower() in _HARMLESS}
-            headers = _merged(headers, given)
-        if self._send_deadline and progress.deadline_seconds is not None:
-            headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
-        if credentials is not None:
-            headers = _merged(headers, credentials.headers)
-        return WireRequest(call.method, progress.url, headers, call.body, READ_TIMEOUT_SECONDS)
-
     # --- what came of it ----------------------------------------------------------------------------------------------
 
     def _lost(self, progress: Progress, fault: TransportFault) -> RequestError:
@@ -528,20 +470,6 @@ class Engine:
 def _is_success(status: int) -> bool:
     """304 too: it answers a conditional request with what the caller has already."""
     return 200 <= status < 300 or status == 304
-
-
-def _text(name: str, value: str | int | float | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str | int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-        raise InvalidArgumentError(f"params[{name!r}] must be a string or a number, got {type(value).__name__}")
-    return str(value)
-
-
-def _merged(headers: dict[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    """`headers` with `more` over them, without regard to case (RFC 9110 section 5.1)."""
-    replaced = {name.lower() for name in more}
-    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **more}
 
 
 def _expected_version(headers: Mapping[str, str] | None) -> int | None:

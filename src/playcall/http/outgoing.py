@@ -1,0 +1,92 @@
+"""What goes out: the URL, and the headers that may go there."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from ..errors import InvalidArgumentError
+from .auth import Credentials
+from .call import Call, Progress
+from .paths import origin
+from .transport import WireRequest
+
+__all__ = ["READ_TIMEOUT_SECONDS", "Outgoing"]
+
+READ_TIMEOUT_SECONDS: Final = 30.0
+_HARMLESS: Final = frozenset({"accept", "accept-language", "range", "if-none-match", "if-modified-since"})
+"""Headers of the caller's that go along to another origin."""
+
+
+class Outgoing:
+    """Writes the requests of one client."""
+
+    def __init__(self, base_url: str, *, user_agent: str, send_deadline: bool) -> None:
+        self._base_url = base_url
+        self._home = f"{base_url}/"
+        self._origin = origin(base_url)
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
+        self._send_deadline = send_deadline
+        self._request_ids = itertools.count(1)
+        self._request_id_prefix = secrets.token_hex(6)
+
+    @property
+    def secure(self) -> bool:
+        return self._origin[0] == "https"
+
+    def at_home(self, url: str) -> bool:
+        """False where a redirect has led to another origin, where nothing secret may go."""
+        return url.startswith(self._home) or origin(url) == self._origin
+
+    def url(self, call: Call) -> str:
+        """The base URL, the path and the query.
+
+        Raises:
+            InvalidArgumentError: a parameter is neither text nor a number.
+        """
+        url = self._base_url + call.path.text
+        if not call.params:
+            return url
+        try:
+            query = urlencode([(name, _text(name, value)) for name, value in call.params.items() if value is not None])
+        except UnicodeEncodeError:
+            raise InvalidArgumentError("params hold something that is not valid Unicode text") from None
+        return f"{url}?{query}" if query else url
+
+    def request(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
+        """The request of one attempt, under a request id of its own."""
+        call = progress.call
+        progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
+        headers = {**self._headers, "X-Request-ID": progress.request_id}
+        if call.content_type is not None:
+            headers["Content-Type"] = call.content_type
+        if call.idempotency_key is not None:
+            headers["Idempotency-Key"] = call.idempotency_key
+        if call.headers:
+            given = call.headers
+            if not self.at_home(progress.url):
+                # Any other may hold a secret: a cookie, a key under a name of its own.
+                given = {name: value for name, value in given.items() if name.lower() in _HARMLESS}
+            headers = _merged(headers, given)
+        if self._send_deadline and progress.deadline_seconds is not None:
+            headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
+        if credentials is not None:
+            headers = _merged(headers, credentials.headers)
+        return WireRequest(call.method, progress.url, headers, call.body, READ_TIMEOUT_SECONDS)
+
+
+def _text(name: str, value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"params[{name!r}] must be a string or a number, got {type(value).__name__}")
+    return str(value)
+
+
+def _merged(headers: dict[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """`headers` with `more` over them, without regard to case (RFC 9110 section 5.1)."""
+    replaced = {name.lower() for name in more}
+    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **more}
