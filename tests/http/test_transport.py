@@ -79,13 +79,18 @@ BROKEN: dict[str, tuple[Act, FailureKind]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("name", BROKEN)
+EACH_WAY = [
+    (name, method)
+    for name in BROKEN
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    if method != "HEAD" or not ("body" in name or "chunk" in name)  # an answer to HEAD has no body to break
+]
+
+
+@pytest.mark.parametrize(("name", "method"), EACH_WAY)
 async def test_each_way_of_breaking_is_one_fault_and_one_request(
     transport: AiohttpTransport, name: str, method: str
 ) -> None:
-    if method == "HEAD" and ("body" in name or "chunk" in name):
-        pytest.skip("an answer to HEAD has no body")
     act, kind = BROKEN[name]
     async with MisbehavingServer(lambda r: act) as server:
         body = None if method in ("GET", "HEAD") else b"x"
