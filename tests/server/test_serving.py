@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from playcall.server.auth.secrets import hash_secret
 from playcall.server.serving import Started, StartupError, serve
 from playcall.server.settings import Settings
 
@@ -102,3 +105,30 @@ def test_a_caller_that_fails_once_it_has_started_ends_the_server_well(tmp_path: 
 
     with pytest.raises(StartupError, match="nobody to tell"):
         serve(Settings(data_dir=tmp_path, port=0), engine=None, on_started=fail)
+
+
+async def test_no_secret_is_logged_at_any_level(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Libraries print headers, frames and the values of statements at DEBUG."""
+    password = "a pass word of somebody"
+    with (
+        caplog.at_level(logging.DEBUG),
+        RunningServer(Settings(data_dir=tmp_path, port=0, admin_password=password)) as server,
+    ):
+        key = server.started.api_key
+        assert key is not None
+        headers = {"X-API-Key": key}
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{server.url}/api/v1/auth/me", headers=headers) as answer:
+                assert answer.status == 200
+            form = {"grant_type": "password", "username": "admin", "password": password}
+            async with session.post(f"{server.url}/api/v1/auth/token", data=form) as answer:
+                token = (await answer.json())["access_token"]
+            async with session.ws_connect(f"{server.url}/api/v1/ws", headers=headers) as socket_:
+                await socket_.send_json({"op": "hello", "v": 1})
+                assert (await socket_.receive_json())["op"] == "welcome"
+            async with session.ws_connect(f"{server.url}/api/v1/ws") as socket_:
+                await socket_.send_json({"op": "hello", "v": 1, "token": token})
+                assert (await socket_.receive_json())["op"] == "welcome"
+        signing_key = await server.acall(server.core.database.meta("signing_key"))
+    for secret in (key, hash_secret(key), password, token, signing_key):
+        assert secret not in caplog.text

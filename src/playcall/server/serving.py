@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
+import logging
 import signal
 import socket
 import threading
@@ -24,15 +24,12 @@ from sqlalchemy.exc import DBAPIError
 
 from .app import EngineFactory, create_app
 from .auth.accounts import FIRST_USER, first_start
+from .data_folder import StartupError, hold_folder, prepare_folder, reason_of
 from .settings import Settings
 from .store.database import Database
 from .store.migrate import SchemaTooNewError
 
-__all__ = ["Server", "Started", "StartupError", "prepare_folder", "serve"]
-
-
-class StartupError(Exception):
-    """The server cannot start; the message is one sentence for people, with what to do."""
+__all__ = ["Server", "Started", "StartupError", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +60,12 @@ class Server:
         listener = _bind(self._settings)
         try:
             prepare_folder(self._settings)
-            database = await _open(self._settings)
-            try:
-                await self._serve(listener, database, on_started)
-            finally:
-                await database.close()
+            with hold_folder(self._settings):
+                database = await _open(self._settings)
+                try:
+                    await self._serve(listener, database, on_started)
+                finally:
+                    await database.close()
         finally:
             listener.close()
 
@@ -98,10 +96,21 @@ class Server:
             raise self._uvicorn.failure
 
 
+_TELLTALES = ("uvicorn.error", "aiosqlite")
+"""Loggers of libraries that print headers, frames or the values of statements at DEBUG: keys and tokens among them."""
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
 class _Uvicorn(uvicorn.Server):
     """uvicorn, with a word when it has started and a goodbye before it ends."""
 
     def __init__(self, app: FastAPI, settings: Settings, on_started: Callable[[], Any]) -> None:
+        for name in _TELLTALES:
+            # A filter, because a level may be changed later. Adding the same one twice adds it once.
+            logging.getLogger(name).addFilter(_above_debug)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -159,30 +168,6 @@ class _Uvicorn(uvicorn.Server):
                 signal.signal(number, original)
 
 
-def prepare_folder(settings: Settings) -> None:
-    """
-    Raises:
-        StartupError: The data folder cannot be made, or not be written.
-    """
-    folder = settings.data_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise StartupError(f"{folder} is a file; --data takes a folder") from None
-    except OSError as error:
-        raise StartupError(
-            f"the folder {folder} cannot be made: {_reason(error)}; choose another with --data"
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartupError(f"the folder {folder} cannot be written; choose another with --data, or change its rights")
-    database = settings.database_path
-    if database.exists() and not (database.is_file() and os.access(database, os.R_OK | os.W_OK)):
-        raise StartupError(f"the database {database} cannot be written; change its rights, or use another --data")
-    for root in settings.read_roots:
-        if not root.is_dir():
-            raise StartupError(f"--read-root {root} is not a folder")
-
-
 async def _open(settings: Settings) -> Database:
     path = settings.database_path
     try:
@@ -211,15 +196,11 @@ def _bind(settings: Settings) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise StartupError(f"{where} is in use; choose another port with --port (0 takes a free one)") from None
-        raise StartupError(f"cannot listen on {where}: {_reason(error)}") from None
+        raise StartupError(f"cannot listen on {where}: {reason_of(error)}") from None
 
 
 def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def serve(settings: Settings, *, engine: EngineFactory | None, on_started: Callable[[Started], None]) -> None:

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from playcall.server.store.database import Database
 from playcall.server.store.dialect import insert_for
@@ -104,3 +104,12 @@ def test_another_database_is_refused() -> None:
     session: Any = _Bound("mysql")
     with pytest.raises(NotImplementedError, match="mysql"):
         insert_for(session, MetaRow)
+
+
+async def test_an_error_of_a_statement_does_not_tell_its_values(database: Database) -> None:
+    """Errors are logged, and values are secrets."""
+    for engine in (database.engine, database.reader):
+        with pytest.raises(DBAPIError) as caught:
+            async with engine.begin() as connection:
+                await connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "a-secret-value"})
+        assert "a-secret-value" not in str(caught.value)

@@ -4,6 +4,7 @@ SQLite: WAL, and transactions that say what they are when they begin. A writer s
 transaction that reads and then writes fails as "database is locked" whatever the busy timeout. A reader says BEGIN,
 because without it each SELECT is a snapshot of its own.
 PostgreSQL: READ COMMITTED for writers, REPEATABLE READ and READ ONLY for readers.
+Errors of both leave out the values of the statement: they hold secrets, and errors are logged.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def create_writer(url: str | URL) -> AsyncEngine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", read_only=False)
-    return create_async_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True)
+    return create_async_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True, hide_parameters=True)
 
 
 def create_reader(url: str | URL, writer: AsyncEngine) -> AsyncEngine:
@@ -63,7 +64,9 @@ def insert_for(session: AsyncSession, table: type) -> Insert:
 
 
 def _sqlite_engine(url: URL, *, begin: str, read_only: bool) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=BUSY_TIMEOUT_MS / 1_000)
+    engine = create_async_engine(
+        url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=BUSY_TIMEOUT_MS / 1_000, hide_parameters=True
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
