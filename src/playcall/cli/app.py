@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .demo import demo
+from .playbook_commands import playbooks
 from .serve import serve
 
 __all__ = ["app"]
@@ -39,3 +40,4 @@ def root(
 
 app.command()(demo)
 app.command()(serve)
+app.add_typer(playbooks, name="playbooks")
