@@ -41,10 +41,12 @@ def in_one_sentence() -> Generator[None]:
     except InvalidRequestError as error:
         from ..http.answers import describe
 
-        said = (error.problem.detail or error.problem.title) if error.problem is not None else error.message
         for mistake in error.errors:
             typer.echo(f"  {describe(mistake)}", err=True)
-        fail(FAILED, said)
+        count = len(error.errors)
+        if count:
+            fail(FAILED, f"{count} mistake{'' if count == 1 else 's'}, so nothing was changed")
+        fail(FAILED, error.message)
     except PlaycallError as error:
         fail(FAILED, error.message)
     except KeyboardInterrupt:
