@@ -11,6 +11,7 @@ from playcall.testing import LiveBackend
 from playcall.testing.live_backend import BackendStartError
 
 
+@pytest.mark.xdist_group("subprocesses")
 def test_killed_and_restarted_it_is_the_same_backend() -> None:
     with LiveBackend() as backend, Playcall(backend.url, auth=ApiKey(backend.api_key)) as client:
         url, key, pid, folder = backend.url, backend.api_key, backend.pid, backend.log_path.parent
@@ -34,6 +35,7 @@ def test_killed_and_restarted_it_is_the_same_backend() -> None:
     backend.close()
 
 
+@pytest.mark.xdist_group("subprocesses")
 def test_a_server_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -43,6 +45,7 @@ def test_a_server_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) ->
     assert not backend.running
 
 
+@pytest.mark.xdist_group("subprocesses")
 def test_a_server_that_is_too_slow_is_killed_and_told() -> None:
     backend = LiveBackend(start_seconds=0)
     with pytest.raises(BackendStartError, match="not ready within 0 s"):
