@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from playcall.models import FieldProblem
+from playcall.models import FieldProblem, PlaybookSpec
 from playcall.server.documents import Document, DocumentError, read_yaml
-from playcall.server.locations import clean_loc
+from playcall.server.locations import clean_loc, field_problems
 
 
 def test_values_are_those_that_json_knows() -> None:
@@ -81,3 +82,14 @@ def test_union_members_are_left_out_of_a_path(
 ) -> None:
     value = {"name": 1, "steps": [{"type": "standard", "agent": 3}]}
     assert clean_loc(loc, value, missing=missing) == cleaned
+
+
+def test_an_unknown_step_type_is_told_at_its_field_with_the_types_there_are() -> None:
+    step = {"id": "s", "type": "standrad", "agent": "Reader", "operation": "wait"}
+    document = {"name": "a", "agents": ["Reader"], "steps": [step]}
+    with pytest.raises(ValidationError) as caught:
+        PlaybookSpec.model_validate(document)
+    [problem] = field_problems(caught.value, document)
+    assert problem.loc == ["steps", 0, "type"]
+    assert problem.msg.startswith("there is no type 'standrad'; there are standard, work_in_parallel, ")
+    assert problem.suggestion == "standard"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import cast
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from playcall.models import FieldProblem
 
@@ -34,13 +37,21 @@ def clean_loc(loc: Sequence[str | int], value: object, *, missing: bool) -> tupl
 
 def field_problems(error: ValidationError, value: object) -> list[FieldProblem]:
     """What a model found wrong with a body, `loc` from the body's root; a path is reported once for each message."""
-    return _unique(
-        FieldProblem(
-            loc=list(clean_loc(item["loc"], value, missing=item["type"] == "missing")),
-            msg=item["msg"],
-            type=item["type"],
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    return _unique(_problem(item, value) for item in error.errors(include_url=False, include_input=False))
+
+
+def _problem(item: ErrorDetails, value: object) -> FieldProblem:
+    loc = list(clean_loc(item["loc"], value, missing=item["type"] == "missing"))
+    if item["type"] != "union_tag_invalid":
+        return FieldProblem(loc=loc, msg=item["msg"], type=item["type"])
+    # Pydantic points at the object and speaks of tags; people know the field.
+    given, known = str(item["ctx"]["tag"]), re.findall(r"'([^']*)'", item["ctx"]["expected_tags"])
+    field = item["ctx"]["discriminator"].strip("'")
+    return FieldProblem(
+        loc=[*loc, field],
+        msg=f"there is no {field} {given!r}; there are {', '.join(known)}",
+        type=item["type"],
+        suggestion=next(iter(get_close_matches(given, known, n=1)), None),
     )
 
 
