@@ -42,11 +42,12 @@ def field_problems(error: ValidationError, value: object) -> list[FieldProblem]:
 
 def _problem(item: ErrorDetails, value: object) -> FieldProblem:
     loc = list(clean_loc(item["loc"], value, missing=item["type"] == "missing"))
-    if item["type"] != "union_tag_invalid":
+    context = item.get("ctx")
+    if item["type"] != "union_tag_invalid" or context is None:
         return FieldProblem(loc=loc, msg=item["msg"], type=item["type"])
     # Pydantic points at the object and speaks of tags; people know the field.
-    given, known = str(item["ctx"]["tag"]), re.findall(r"'([^']*)'", item["ctx"]["expected_tags"])
-    field = item["ctx"]["discriminator"].strip("'")
+    given, known = str(context["tag"]), re.findall(r"'([^']*)'", context["expected_tags"])
+    field = context["discriminator"].strip("'")
     return FieldProblem(
         loc=[*loc, field],
         msg=f"there is no {field} {given!r}; there are {', '.join(known)}",
