@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from playcall.errors import ClientClosedError, RealtimeAuthError, RealtimeTimeoutError
+from playcall.errors import ClientClosedError, RealtimeAuthError, RealtimeProtocolError, RealtimeTimeoutError
 from playcall.http.auth import Authenticator, BearerToken, Credentials, TokenEndpoint
 from playcall.realtime.buffer import Batch, Buffer, Ended
 from playcall.realtime.connection import FRAMES_A_TURN, Connection
@@ -28,6 +28,7 @@ class PipeLink:
         self.model = ModelConnection(transport.logs, token_seconds=transport.token_seconds)
         self.inbox: asyncio.Queue[str | Closed | Exception] = asyncio.Queue()
         self.fail_sending = False
+        self.topics: dict[str, str] = {}
         self.closed_with: tuple[int, str] | None = None
 
     async def receive(self) -> str | Closed:
@@ -39,7 +40,10 @@ class PipeLink:
     async def send(self, text: str) -> None:
         if self.fail_sending:
             raise LinkLostError("a frame could not be sent (scripted)")
-        for frame in [*self.model.receive(json.loads(text)), *self.model.pump()]:
+        sent = json.loads(text)
+        if sent["op"] == "subscribe":
+            self.topics[sent["sid"]] = sent["topic"]
+        for frame in [*self.model.receive(sent), *self.model.pump()]:
             self.inbox.put_nowait(json.dumps(frame))
 
     async def close(self, code: int, reason: str) -> None:
@@ -243,3 +247,26 @@ def test_a_run_of_empty_frames_is_one_move_of_the_cursor() -> None:
     assert isinstance(batch, Batch)
     assert batch.to == Cursor("e", 99)
     assert buffer.take(lambda: None) == Ended(None)
+
+
+async def test_a_frame_that_can_never_be_read_ends_its_subscription_and_spares_the_others() -> None:
+    transport = PipeTransport()
+    transport.logs["runs"] = ModelLog()
+    connection = connect(transport)
+    spared, ended = Buffer(256), Buffer(256)
+    await connection.open(Want("tasks"), spared, wait=True, ends_at=None)
+    await connection.open(Want("runs"), ended, wait=True, ends_at=None)
+    for n in range(3):
+        async with asyncio.timeout(5):
+            while len(transport.links) <= n or connection.state is not ConnectionState.READY:
+                await asyncio.sleep(0.01)
+            await settle()
+        link = transport.links[n]
+        sid = next(sid for sid, topic in link.topics.items() if topic == "runs")
+        link.inbox.put_nowait(f'{{"op":"events","sid":"{sid}","prev":0,"to":1,"events":' + "[" * 1000)
+        await settle()
+    gone = ended.take(lambda: None)
+    assert isinstance(gone, Ended)
+    assert isinstance(gone.error, RealtimeProtocolError)
+    assert spared.take(lambda: None) is None
+    await connection.close()

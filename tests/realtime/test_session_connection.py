@@ -11,7 +11,9 @@ from playcall.errors import (
     RealtimeError,
     RealtimeProtocolError,
 )
+from playcall.models.cursor import Cursor
 from playcall.realtime import schedule
+from playcall.realtime.codec import UnreadableFrameError
 from playcall.realtime.effects import CheckIdentity, Connect, Disconnect, Moved, RefreshToken, RenewCredentials
 from playcall.realtime.states import ConnectionState
 
@@ -290,21 +292,74 @@ def test_all_other_closes_reconnect_for_ever(talk: Talk, code: int) -> None:
         talk.session.opened(talk.now)
 
 
-@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
-def test_closes_that_smell_of_a_broken_contract_are_fatal_after_three_without_ready(talk: Talk, code: int) -> None:
-    ready(talk)
-    for _ in range(2):
-        talk.session.closed(talk.now, code)
-        talk.end_pause()
-    assert talk.session.state is ConnectionState.CONNECTING
-    talk.welcome()
+SUSPECT_CODES = pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
+
+
+@SUSPECT_CODES
+@pytest.mark.parametrize("ready_between", [False, True])
+def test_closes_that_smell_of_a_broken_contract_are_fatal_after_three_without_progress(
+    talk: Talk, code: int, ready_between: bool
+) -> None:
+    talk.subscribe()
     for n in range(3):
         assert talk.session.state is not ConnectionState.FAILED, n
         talk.end_pause()
         talk.session.opened(talk.now)
+        if ready_between:
+            talk.welcome()
         talk.session.closed(talk.now, code)
     assert talk.session.state is ConnectionState.FAILED
     assert isinstance(talk.session.failure, RealtimeProtocolError)
+
+
+@SUSPECT_CODES
+@pytest.mark.parametrize("settle", [False, True])
+def test_events_between_such_closes_or_ten_seconds_of_ready_let_it_go_on(talk: Talk, code: int, settle: bool) -> None:
+    talk.subscribe()
+    for n in range(6):
+        talk.end_pause()
+        talk.welcome()
+        talk.subscribed(talk.sid, seq=n)
+        if settle:
+            talk.pass_time(10)
+        else:
+            talk.events(talk.sid, n, n + 1)
+        talk.session.closed(talk.now, code)
+        assert talk.session.failure is None, n
+
+
+def test_an_end_that_nobody_can_be_blamed_for_ends_only_what_was_owed_events_and_got_none(talk: Talk) -> None:
+    stuck = talk.subscribe("runs", start=Cursor("e1", 0))
+    talk.subscribe("tasks", start=Cursor("e1", 0))
+    for n in range(3):
+        assert talk.ends == []
+        talk.end_pause()
+        talk.welcome()
+        talk.subscribed(talk.sid_of("runs"), head=7)
+        talk.subscribed(talk.sid_of("tasks"), seq=n, head=n + 1)
+        talk.events(talk.sid_of("tasks"), n, n + 1)
+        talk.session.closed(talk.now, 1009)
+    assert [end.key for end in talk.ends] == [stuck]
+    assert isinstance(talk.ends[0].error, RealtimeProtocolError)
+    assert talk.session.failure is None
+
+
+def test_a_frame_that_cannot_be_read_three_times_ends_the_subscription_that_it_is_for(talk: Talk) -> None:
+    stuck = talk.subscribe("runs", start=Cursor("e1", 0))
+    talk.subscribe("tasks", start=Cursor("e1", 0))
+    for n in range(3):
+        assert talk.ends == []
+        talk.end_pause()
+        talk.welcome()
+        talk.subscribed(talk.sid_of("runs"))
+        talk.subscribed(talk.sid_of("tasks"), seq=n)
+        talk.events(talk.sid_of("tasks"), n, n + 1)
+        with pytest.raises(UnreadableFrameError) as unreadable:
+            talk.frame(f'{{"op":"events","sid":"{talk.sid_of("runs")}","prev":0,"events":[[[[')
+        talk.session.unreadable(talk.now, str(unreadable.value), sid=unreadable.value.sid)
+    assert [end.key for end in talk.ends] == [stuck]
+    assert isinstance(talk.ends[0].error, RealtimeProtocolError)
+    assert talk.session.failure is None
 
 
 def test_a_frame_that_cannot_be_read_closes_with_1002_and_counts_as_such_a_close(talk: Talk) -> None:

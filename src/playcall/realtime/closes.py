@@ -7,12 +7,12 @@ from enum import Enum
 __all__ = ["SUSPECT_LIMIT", "Reaction", "for_close", "for_status"]
 
 SUSPECT_LIMIT = 3
-"""Ends that smell of a broken contract are fatal when so many come without READY between them."""
+"""Ends that smell of a broken contract are fatal when so many come without progress between them."""
 
 
 class Reaction(Enum):
     RECONNECT = "reconnect"
-    SUSPECT = "reconnect; fatal after three without READY"
+    SUSPECT = "reconnect; fatal after three without progress"
     RENEW = "renew the credentials once for each READY, then fatal"
     IDENTIFY = "ask who the caller is: refused there too is fatal, else the path is blocked"
     WAIT = "wait as told"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
@@ -16,7 +17,19 @@ ServerFrame: TypeAlias = KnownServerFrame | UnknownFrame
 
 
 class UnreadableFrameError(ValueError):
-    """A frame that breaks the contract: no JSON object with an `op`, or a known `op` with a field missing or wrong."""
+    """A frame that breaks the contract: no JSON object with an `op`, or a known `op` with a field missing or wrong.
+
+    `sid` names the subscription that it was for, where it begins like a frame that has one.
+    """
+
+    def __init__(self, message: str, *, sid: str | None = None) -> None:
+        super().__init__(message)
+        self.sid = sid
+
+
+_SID = re.compile(r'"sid"\s*:\s*"([^"\\]*)"')
+_SID_WITHIN = 200
+"""Characters from the beginning of a frame; what comes later may be somebody's data."""
 
 
 @cache
@@ -41,10 +54,17 @@ def decode(text: str | bytes) -> ServerFrame:
     try:
         frame = _adapter().validate_json(text, extra="ignore")
     except ValidationError as error:
-        raise UnreadableFrameError(_fault(error)) from None
+        raise UnreadableFrameError(_fault(error), sid=_sid(text)) from None
     if isinstance(frame, UnknownFrame) and frame.op in _known_ops():
-        raise UnreadableFrameError(f"a frame {frame.op!r} lacks a field, or has one of the wrong type")
+        raise UnreadableFrameError(f"a frame {frame.op!r} lacks a field, or has one of the wrong type", sid=_sid(text))
     return frame
+
+
+def _sid(text: str | bytes) -> str | None:
+    """The `sid` of a frame that cannot be parsed."""
+    head = text[:_SID_WITHIN]
+    found = _SID.search(head if isinstance(head, str) else head.decode("utf-8", "replace"))
+    return None if found is None else found[1]
 
 
 def _fault(error: ValidationError) -> str:

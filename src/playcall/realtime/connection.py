@@ -374,7 +374,7 @@ class Connection:
                     return
                 frame = decode(got)
             except UnreadableFrameError as error:
-                self._report(attempt, session.unreadable, str(error))
+                self._report(attempt, session.unreadable, str(error), sid=error.sid)
                 return
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("frame %s", frame.op, extra={"event": "realtime.frame", "op": frame.op})

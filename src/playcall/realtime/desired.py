@@ -45,6 +45,8 @@ class Desired:
         self._last_sid = 0
         self.connected = False
         """Whether frames can be sent now."""
+        self.progressed = False
+        """Whether a cursor has moved on this connection."""
         self.received = 0
         self.repeated = 0
         self.gaps = 0
@@ -95,6 +97,7 @@ class Desired:
     def connect(self) -> None:
         """Frames can be sent: subscribes all that is wanted, each from its cursor."""
         self.connected = True
+        self.progressed = False
         for subscription in self.all:
             self._ask(subscription)
 
@@ -135,10 +138,12 @@ class Desired:
         subscription = self._by_sid.get(frame.sid)
         if subscription is None:
             return None
+        before = subscription.cursor
         taken = subscription.take(frame)
         if isinstance(taken, Violation):
             return self._broken(subscription, taken)
         assert subscription.cursor is not None  # noqa: S101 - take() needs one
+        self.progressed = self.progressed or subscription.cursor != before
         events = taken.events
         self.received += len(events)
         self.repeated += taken.repeated
@@ -167,7 +172,9 @@ class Desired:
             resume = frame.resume.cursor
             lost_after = subscription.cursor or frame.lost_after.cursor
         except ValueError:
-            return "a gap has no valid place to resume from"
+            why = "a gap has no valid place to resume from"
+            self._blame(subscription, why)
+            return why
         topic = subscription.want.topic
         self.gaps += 1
         if subscription.want.on_gap == "raise":
@@ -209,6 +216,20 @@ class Desired:
             message = f"the backend refused the subscription to {topic}: {frame.message} ({frame.code})"
             self._end(subscription, RealtimeError(message, code=frame.code))
 
+    def blame(self, why: str, sid: str | None = None) -> bool:
+        """The connection ends over a frame for `sid`; or, if that cannot be told, over what the server was about to send.
+
+        Returns whether anybody was found to blame: then the others need not suffer for it.
+        """
+        if sid is not None:
+            subscription = self._by_sid.get(sid)
+            blamed = [] if subscription is None else [subscription]
+        else:
+            blamed = [each for each in self.all if each.is_owed]
+        for each in blamed:
+            self._blame(each, why)
+        return bool(blamed)
+
     # --- one subscription ---------------------------------------------------------------------------------------------
 
     def _ask(self, subscription: Subscription) -> None:
@@ -247,11 +268,15 @@ class Desired:
                 self._send_unsubscribe(subscription.sid)
             self._ask(subscription)
             return None
+        self._blame(subscription, why)
+        return why
+
+    def _blame(self, subscription: Subscription, why: str) -> None:
+        """The connection ends over this subscription; the third time without progress it ends itself."""
         subscription.breaks = 0
         subscription.failed_connections += 1
         if subscription.failed_connections >= BREAK_LIMIT:
             self._end(subscription, RealtimeProtocolError(f"{why}, on {BREAK_LIMIT} connections one after another"))
-        return why
 
     def _later(self, now: float, subscription: Subscription) -> None:
         """The server said no for now."""

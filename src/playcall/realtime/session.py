@@ -198,10 +198,14 @@ class Session:
         why = f"the connection was closed with {code}" + (f" ({reason})" if reason else "")
         self._ended(now, for_close(code), why, code=code)
 
-    def unreadable(self, now: float, why: str, *, code: int = 1002) -> None:
-        """A frame came that cannot be read, or must not come: the far end does not keep the contract."""
+    def unreadable(self, now: float, why: str, *, code: int = 1002, sid: str | None = None) -> None:
+        """A frame came that cannot be read, for the subscription `sid` if that can be told."""
+        self._unfit(now, why, code=code, blamed=sid is not None and self.desired.blame(why, sid))
+
+    def _unfit(self, now: float, why: str, *, code: int = 1002, blamed: bool = False) -> None:
+        """The far end does not keep the contract; `blamed` when a subscription has been charged with it already."""
         self._emit(Disconnect(code, why))
-        self._ended(now, for_close(code), why, code=code)
+        self._ended(now, for_close(code), why, code=code, blamed=blamed)
 
     def no_credentials(self, now: float, why: str, *, refused: bool) -> None:
         """The provider of credentials failed; `refused` when it is sure that there are none to have."""
@@ -282,13 +286,14 @@ class Session:
             return
         self._heard_at = now
         unfit: str | None = None
+        blamed = True
         if isinstance(frame, Events):
             unfit = self.desired.on_events(frame)
         elif isinstance(frame, Ping):
             self._send(Pong(n=frame.n))
             unfit = self.desired.on_sent_up_to(frame.at or {})
         elif isinstance(frame, Welcome):
-            unfit = self._on_welcome(now, frame)
+            unfit, blamed = self._on_welcome(now, frame), False
         elif isinstance(frame, Subscribed):
             unfit = self.desired.on_subscribed(frame)
         elif isinstance(frame, GapFrame):
@@ -314,7 +319,7 @@ class Session:
         if self.desired.problem is not None:
             self.problem, self.desired.problem = self.desired.problem, None
         if unfit is not None:
-            self.unreadable(now, unfit)
+            self._unfit(now, unfit, blamed=blamed)
 
     def _on_welcome(self, now: float, frame: Welcome) -> str | None:
         if self.state is ConnectionState.READY:
@@ -333,7 +338,6 @@ class Session:
         self._ready_since = now
         self._was_ready = True
         self._renewed = False
-        self._suspects = 0
         self._set_token_life(now, frame.token_expires_in_seconds)
         self._move(ConnectionState.READY, "the backend said welcome")
         self.desired.connect()
@@ -357,20 +361,25 @@ class Session:
         code: int | None = None,
         retry_after_seconds: float | None = None,
         wakeable: bool = False,
+        blamed: bool = False,
     ) -> None:
         """The connection is over: fail, or try again as the table and the schedule say (rules 7 and 8)."""
         if self.state not in (*_UP, ConnectionState.CONNECTING):
             return
-        if self._ready_since is not None and now - self._ready_since >= schedule.SETTLED_SECONDS:
-            self._failures = 0
+        if self._ready_since is not None:
+            settled = now - self._ready_since >= schedule.SETTLED_SECONDS
+            if settled:
+                self._failures = 0
+            if settled or self.desired.progressed:
+                self._suspects = 0
+        if reaction is Reaction.SUSPECT and not (blamed or self.desired.blame(why)):
+            self._suspects += 1
         move_at = self._move_at
         self._down()
         self.problem = why
         if not self.desired:
             self._move(ConnectionState.IDLE, f"{why}; nothing is wanted")
             return
-        if reaction is Reaction.SUSPECT:
-            self._suspects += 1
         if self._is_fatal(reaction, why, code):
             return
         failures, self._failures = self._failures, self._failures + 1
@@ -404,7 +413,7 @@ class Session:
         elif reaction is Reaction.RENEW and self._renewed:
             self._fail(RealtimeAuthError(f"the backend refused the credentials: {why}", code=code))
         elif reaction is Reaction.SUSPECT and self._suspects >= SUSPECT_LIMIT:
-            self._fail(RealtimeProtocolError(f"{why}; {SUSPECT_LIMIT} times without READY between", code=code))
+            self._fail(RealtimeProtocolError(f"{why}; {SUSPECT_LIMIT} times without progress between", code=code))
         else:
             return False
         return True

@@ -165,6 +165,11 @@ class Subscription:
         """Whether the server believes to have sent more than came: `at` of its ping, which comes after all of that."""
         return self.answered and self.cursor is not None and sent_up_to > self.cursor.seq
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the server has more for it, and credit to send that."""
+        return self.answered and self.state is SubscriptionState.REPLAYING and self._used < self._limit
+
     def _look_live(self) -> None:
         caught_up = self.cursor is not None and self.head is not None and self.cursor.seq >= self.head
         if caught_up or self.state is SubscriptionState.LIVE:
