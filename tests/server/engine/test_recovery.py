@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from playcall.models import TaskSpec
+from playcall.models import StepStatus, TaskSpec
 from playcall.server.engine import Engine
 from playcall.server.engine import engine as engine_module
+from playcall.server.engine import operation as operation_module
+from playcall.server.engine.failure import Superseded
 from playcall.server.engine.operation import Operations
 from playcall.server.engine.reporter import Reporter
-from playcall.server.engine.run_flow import RunFlow
+from playcall.server.engine.run_flow import RunFlow, _StepEnd
 from playcall.server.store.tables import AgentRow, RunRow, RunStepRow, TaskRow
+from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
 
 from .conftest import House, close_house, move_in, open_house
 from .crash_child import STEPS
@@ -215,6 +218,78 @@ async def test_a_fault_in_one_operation_leaves_the_others_to_go_on(
         run = await house.ended(run_id)
         assert (run.status, run.segment, run.error) == ("completed", 2, None)
         assert [task.status for task in await house.tasks(run_id)] == ["completed"] * 2
+    finally:
+        await close_house(house)
+
+
+async def test_an_operation_that_finds_itself_superseded_cancels_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server on the same data may have written first: the run is still this segment's, and goes on."""
+    late = [Superseded()]
+    start = Operations._start
+
+    async def superseded(self: Operations, task: TaskRow, reporter: Reporter) -> object:
+        if task.place == 1 and late:
+            raise late.pop()
+        return await start(self, task, reporter)
+
+    monkeypatch.setattr(Operations, "_start", superseded)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["wait"])
+        parallel = {
+            "id": "p",
+            "type": "work_in_parallel",
+            "agents": ["a:wait", "a:wait"],
+            "parameters": {"seconds": 0.1},
+        }
+        run_id = await house.start({"agents": ["a"], "steps": [parallel]})
+        run = await house.ended(run_id)
+        assert not late
+        assert (run.status, run.segment, run.error) == ("completed", 1, None)
+        assert (await house.steps(run_id))["p"].status == "completed"
+        assert [task.status for task in await house.tasks(run_id)] == ["completed"] * 2
+    finally:
+        await close_house(house)
+
+
+async def test_a_run_never_completes_over_a_cancelled_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(self: RunFlow, run_id: str, segment: int, step_id: str, work: object) -> object:
+        return _StepEnd(step_id, StepStatus.CANCELLED, error=("cancelled", "by somebody"))
+
+    monkeypatch.setattr(RunFlow, "_perform", cancelled)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["wait"])
+        steps = [
+            {"id": i, "type": "standard", "agent": "a", "operation": "wait", "parameters": {"seconds": 0}} for i in "st"
+        ]
+        run = await house.ended(await house.start({"agents": ["a"], "steps": steps}))
+        assert run.status == "cancelled"
+        assert {i: row.status for i, row in (await house.steps(run.id)).items()} == {"s": "cancelled", "t": "skipped"}
+    finally:
+        await close_house(house)
+
+
+async def test_a_tool_that_is_cancelled_from_within_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @tool("own", Parameters)
+    async def own(parameters: Parameters, context: ToolContext) -> None:
+        """Waits for something of its own that is cancelled."""
+        raise asyncio.CancelledError
+
+    def only_own(implementation: str) -> AnyTool:
+        return own
+
+    monkeypatch.setattr(operation_module, "installed_tool", only_own)
+    house = await move_in(await open_house(tmp_path))
+    try:
+        await house.agent("a", ["own"])
+        await house.tool("own", implementation="own")
+        step = {"id": "s", "type": "standard", "agent": "a", "operation": "own"}
+        run = await house.ended(await house.start({"agents": ["a"], "steps": [step]}))
+        assert run.error is not None
+        assert (run.status, run.error["code"]) == ("failed", "tool_error")
     finally:
         await close_house(house)
 

@@ -188,6 +188,12 @@ class Operations:
             raise StepFailed(failure.code, failure.message) from None
         except ToolStopped:
             raise StepFailed("tool_error", f"{tool.name} stopped of itself") from None
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            # Nobody cancelled this call: the tool waited for something of its own that was.
+            raise StepFailed("tool_error", f"{tool.name} was cancelled from within") from None
         except Exception as error:  # a tool of somebody else's package: whatever it raises is its failure, not ours
             _log.warning("tool_raised", exc_info=error, extra={"tool": tool.name, "task_id": task.id})
             raise StepFailed("tool_error", f"{tool.name} raised {type(error).__name__}: {str(error)[:500]}") from error

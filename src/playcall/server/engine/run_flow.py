@@ -86,9 +86,14 @@ class RunFlow:
                 except asyncio.CancelledError:
                     if work.shuts_down:
                         raise
+                    if work.stopped_by != "cancel":
+                        raise RuntimeError(f"step {step!r} was cancelled, and nobody wished it") from None
                     end = _StepEnd(step, StepStatus.CANCELLED, error=("cancelled", "the run was cancelled"))
                 except Superseded:
-                    end = None  # the next advance says so too, and ends this segment
+                    # The next advance says so too and ends this segment; or the run is still ours, and only what the
+                    # step was about to write had been written by somebody else: then it goes on from there.
+                    end = None
+                    work.go_on()
 
     # --- moving on ----------------------------------------------------------------------------------------------------
 
@@ -111,7 +116,8 @@ class RunFlow:
                 await end_run(outbox, session, run, RunStatus.FAILED, error=end.error)
                 return {"step": None}
             current = None
-        if run.wish == RunWish.CANCEL and current is None:
+        cancelled = any(row.status == StepStatus.CANCELLED for row in rows.values())
+        if (run.wish == RunWish.CANCEL or cancelled) and current is None:
             await end_run(outbox, session, run, RunStatus.CANCELLED, error=("cancelled", "the run was cancelled"))
             return {"step": None}
         if current is not None:

@@ -53,6 +53,11 @@ class Work:
             self._body = None
         return task.result()
 
+    def go_on(self) -> None:
+        """What broke the last body off is over; a wish or a shutdown that came meanwhile stays."""
+        if self.stopped_by == "fault":
+            self.stopped_by = None
+
     def stop(self, reason: Reason) -> None:
         """A shutdown wins over a wish: the wish is stored, and is obeyed after the restart."""
         if self.shuts_down:
