@@ -8,15 +8,22 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from playcall.models import JsonObject
 from playcall.server.clock import utc_now
 from playcall.server.ids import new_id
+from playcall.server.nesting import is_deeper
 
-__all__ = ["MAX_DATA_BYTES", "Ending", "NewEvent", "TopicEntry"]
+__all__ = ["MAX_DATA_BYTES", "MAX_DATA_LEVELS", "Ending", "NewEvent", "TopicEntry"]
 
 MAX_DATA_BYTES = 65_536
 """Of `data` as JSON in UTF-8: one event always fits a frame. Larger values become artifacts, referred to."""
+
+MAX_DATA_LEVELS = 128
+"""Of objects and lists in each other: bodies have up to 64, events wrap them, frames wrap events, and some clients' parsers
+stop at 200. One event that cannot be read would stop its topic for good.
+"""
 
 Ending: TypeAlias = Literal["finished", "deleted"]
 
@@ -47,8 +54,13 @@ class NewEvent:
         """`data` as the log keeps it.
 
         Raises:
-            ValueError: It holds something that JSON cannot say, such as NaN.
+            ValueError: It holds something that JSON cannot say, such as NaN, or is nested too deep for a frame.
         """
         if isinstance(self.data, BaseModel):
-            return self.data.model_dump_json()
-        return json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            text = self.data.model_dump_json()
+        else:
+            text = json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # Few texts have that many brackets at all.
+        if text.count("[") + text.count("{") > MAX_DATA_LEVELS and is_deeper(from_json(text), MAX_DATA_LEVELS):
+            raise ValueError(f"the data of {self.type} is nested more than {MAX_DATA_LEVELS} levels deep")
+        return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +14,7 @@ from pydantic_core import from_json
 
 from playcall import models
 from playcall.models import Problem
+from playcall.server.nesting import MAX_LEVELS, is_deeper, items_of
 from playcall.server.problems import ApiError
 
 __all__ = ["api_router", "parse_json", "problems"]
@@ -52,15 +55,37 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN, no lone surrogate, no bottomless nesting. `Any` because a body may be anything.
+    """Strict JSON: no NaN, no number beyond all bounds, no lone surrogate, no bottomless nesting. `Any` because a body may
+    be anything.
 
     Raises:
         ApiError: 400 `invalid_json`, saying where.
     """
     try:
-        return from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from None
+    # Both looks cost more than the parsing, so only what could be bad is looked at.
+    if body.count(b"[") + body.count(b"{") > MAX_LEVELS and is_deeper(value, MAX_LEVELS):
+        raise ApiError(400, "invalid_json", f"the body is nested more than {MAX_LEVELS} levels deep")
+    if _MAY_OVERFLOW.search(body) and not _is_finite(value):
+        raise ApiError(400, "invalid_json", "the body has a number that is too large for a double (RFC 8259 section 6)")
+    return value
+
+
+_MAY_OVERFLOW = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in it has become infinite: the parser refuses `Infinity`, and takes `1e999`."""
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict | list):
+            left.extend(items_of(item))
+        elif isinstance(item, float) and math.isinf(item):
+            return False
+    return True
 
 
 class _StrictRequest(Request):
