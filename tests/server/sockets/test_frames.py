@@ -83,3 +83,12 @@ def test_an_event_goes_out_as_it_is_kept() -> None:
         '{"op":"events","sid":"s\\"1","prev":6,"to":7,"events":[{"seq":7,"id":"evt_7","time":"2026-01-02T03:04:05.000006Z",'
         '"type":"a.b","terminal":true,"data":{"x":1.50}}]}'
     )
+
+
+def test_a_frame_is_measured_in_bytes() -> None:
+    """Of letters of three bytes each, a third as many fit."""
+    events = [stored(seq, data=json.dumps({"x": "字" * 20_000}, ensure_ascii=False)) for seq in range(1, 31)]
+    frames = list(events_frames("s", 0, events, type_filter(None), credit=100))
+    assert frames[-1].to == 30
+    for frame in frames:
+        assert len(frame.text.encode()) <= TARGET_FRAME_BYTES + 65_536

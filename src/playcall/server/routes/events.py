@@ -122,7 +122,7 @@ class _Reading:
                 self.frames.append(frame.text)
                 self.has_news = self.has_news or frame.count > 0
                 self._left -= frame.count
-                self._size += len(frame.text)
+                self._size += len(frame.text.encode())
                 self.cursor = Cursor(self.cursor.epoch, frame.to)
             if self.cursor.seq == found.state.head and found.state.ended is not None:
                 self._end(Ended(sid=self._topic, reason=found.state.ended))

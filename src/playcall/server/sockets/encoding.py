@@ -50,7 +50,7 @@ def events_frames(
             credit -= 1
             part = _event(event)
             parts.append(part)
-            size += len(part)
+            size += len(part.encode())
         reached = event.seq
         if size >= TARGET_FRAME_BYTES:
             yield _frame(sid, start, reached, parts)
