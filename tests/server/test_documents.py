@@ -34,6 +34,8 @@ def test_an_alias_is_the_value_again() -> None:
         (b"a: !!set {x}", "set", 1),
         (b"a: .nan", "not a number", 1),
         (b"a: !!int x", "not of the kind int", 1),
+        (b"a: !!int ''", "not of the kind int", 1),
+        (b"a: !!float ''", "not of the kind float", 1),
         (b"a: " + b"9" * 50, "in quotes", 1),
         (b"? [1]\n: 2", "key is a text", 1),
         (b"a: &x {b: 1}\nc:\n  <<: *x", "merge", 3),

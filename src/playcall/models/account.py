@@ -36,10 +36,14 @@ class Me(WireModel, frozen=True):
     credential: Literal["api_key", "token"] | str
 
 
+MAX_KEY_SECONDS = 10 * 365 * 86_400
+"""Ten years; None is longer."""
+
+
 class ApiKeySpec(RequestModel, frozen=True):
     name: Name
     scope: Scope = Scope.FULL
-    expires_in_seconds: Annotated[int, Field(ge=1)] | None = None
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_KEY_SECONDS)] | None = None
 
 
 class ApiKey(WireModel, frozen=True):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+MAX_SEQ = 2**53
+"""Up to here every JSON parser reads whole numbers exactly (RFC 8259 section 6)."""
+
+_EPOCH = re.compile(r"[!-+\--9<-~]{1,100}")
+_SEQ = re.compile(r"[0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -13,10 +20,10 @@ class Cursor:
     seq: int
 
     def __post_init__(self) -> None:
-        if not self.epoch or any(c in self.epoch for c in ":,; \t\r\n"):
-            raise ValueError(f"a cursor's epoch is a word without ':', got {self.epoch!r}")
-        if self.seq < 0:
-            raise ValueError(f"a cursor's seq is 0 or more, got {self.seq}")
+        if not _EPOCH.fullmatch(self.epoch):
+            raise ValueError(f"a cursor's epoch is a word of ASCII without ':', got {self.epoch!r}")
+        if not 0 <= self.seq <= MAX_SEQ:
+            raise ValueError(f"a cursor's seq is between 0 and 2^53, got {self.seq}")
 
     def __str__(self) -> str:
         """`EPOCH:SEQ`, as `X-Event-Cursor` and the `from` parameter carry it."""
@@ -30,6 +37,6 @@ class Cursor:
             ValueError: `text` is not `EPOCH:SEQ`.
         """
         epoch, colon, seq = text.rpartition(":")
-        if not colon or not seq.isascii() or not seq.isdigit():
+        if not colon or not _SEQ.fullmatch(seq):
             raise ValueError(f"a cursor is written EPOCH:SEQ, got {text!r}")
         return cls(epoch, int(seq))

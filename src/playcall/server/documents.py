@@ -170,7 +170,7 @@ class _Reader:
             raise _refused(node, "a number this long must be a text, in quotes")
         try:
             value: Any = self._scalars.construct_object(node)  # pyright: ignore[reportUnknownMemberType] - its stub has no types
-        except (ValueError, OverflowError, KeyError, yaml.YAMLError):
+        except (ValueError, OverflowError, LookupError, yaml.YAMLError):
             raise _refused(node, f"{node.value!r} is not of the kind {kind}") from None
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(node, f"{node.value} is not a number that JSON knows")

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query
@@ -92,9 +92,11 @@ def _decode(cursor: str, bound_to: str) -> tuple[datetime, str]:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         created_at, last_id, made_with = json.loads(text)
         at = datetime.fromisoformat(created_at)
-        if at.tzinfo is None or not isinstance(last_id, str):
+        if at.tzinfo is None or not isinstance(last_id, str) or not (last_id.isascii() and last_id.isprintable()):
             raise ValueError("not a place in a list")
-    except (ValueError, TypeError, RecursionError):
+        # Here, because a time at the end of the calendar may have none in UTC.
+        at = at.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise _refused("this is not a cursor that a list gave") from None
     if made_with != bound_to:
         raise _refused("this cursor was made with other filters; begin the list anew")

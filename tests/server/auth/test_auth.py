@@ -57,6 +57,13 @@ async def test_an_api_key_is_shown_once_works_and_ends_when_it_is_revoked(api: A
     assert (await api("GET", "/auth/me", headers=headers)).status == 401
 
 
+async def test_a_key_lives_ten_years_at_most_or_for_ever(api: Api) -> None:
+    for seconds in (10**9, 10**12, 10**30):
+        answer = await api("POST", "/auth/api-keys", json={"name": "long", "expires_in_seconds": seconds})
+        assert (answer.status, answer.json["errors"][0]["loc"]) == (422, ["body", "expires_in_seconds"])
+    assert (await api.ok("POST", "/auth/api-keys", json={"name": "long"}))["expires_at"] is None
+
+
 async def test_an_expired_key_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     created = await api.ok("POST", "/auth/api-keys", json={"name": "short", "expires_in_seconds": 1})
     from datetime import timedelta

@@ -79,3 +79,17 @@ async def test_an_answer_is_bounded_in_bytes(api: Api, monkeypatch: pytest.Monke
 async def test_too_many_patterns_are_refused(api: Api) -> None:
     answer = await api("GET", "/events", params=[("topic", "runs"), ("types", "x" * 300)])
     assert (answer.status, answer.json["errors"][0]["loc"]) == (422, ["query", "types"])
+
+
+@pytest.mark.parametrize(
+    "cursor", ["EPOCH:9007199254740993", f"EPOCH:{2**63}", "EPOCH:" + "9" * 80, "ep\xf6ch:1", "a b:1", "a,b:1", "a:-1"]
+)
+async def test_a_cursor_that_none_can_be_is_refused(api: Api, cursor: str) -> None:
+    """Not a 500 for what no database, and no header, can hold."""
+    answer = await api("GET", "/events", params={"topic": "runs", "from": cursor})
+    assert (answer.status, answer.json["errors"][0]["loc"]) == (422, ["query", "from"])
+
+
+async def test_the_largest_cursor_is_a_gap(api: Api) -> None:
+    page = await api.ok("GET", "/events", params={"topic": "runs", "from": "EPOCH:9007199254740992"})
+    assert [frame["op"] for frame in page["frames"]] == ["gap"]

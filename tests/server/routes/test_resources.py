@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
 
 from playcall.server.clock import utc_now
+from playcall.server.paging import _fingerprint
 from playcall.server.store.tables import TaskRow
 
 from ..conftest import Api
@@ -203,3 +206,25 @@ async def test_what_would_not_fit_its_event_is_not_stored(api: Api) -> None:
     answer = await api("POST", "/agents", json={"name": "a", "instructions": "x" * 70_000})
     assert (answer.status, answer.json["code"]) == (413, "resource_too_large")
     assert (await api.ok("GET", "/agents"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["0001-01-01T00:00:00+23:00", "x"],
+        ["9999-12-31T23:59:59-23:00", "x"],
+        ["2026-01-01T00:00:00+00:00", "\ud800"],
+        ["2026-01-01T00:00:00+00:00", "\x00"],
+        ["2026-01-01T00:00:00", "x"],
+        ["2026-01-01T00:00:00+00:00", 1],
+        [1, 2],
+        1e400,
+    ],
+)
+async def test_a_cursor_that_no_list_gave_is_refused(api: Api, place: object) -> None:
+    """With the right filters or not: it never gets as far as the database."""
+    if isinstance(place, list):
+        place = [*place, _fingerprint({"of": "agents", "state": None})]
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    answer = await api("GET", "/agents", params={"cursor": cursor})
+    assert (answer.status, answer.json["errors"][0]["type"]) == (422, "invalid_cursor")

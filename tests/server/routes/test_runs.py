@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -191,6 +192,11 @@ async def test_the_log_of_a_run_is_its_log_events_by_level_and_page(api: Api) ->
     assert (await api.ok("GET", f"/runs/{run_id}/logs", params={"level": "error"}))["items"] == []
     bad = await api("GET", f"/runs/{run_id}/artifacts", params={"cursor": "%%%"})
     assert (bad.status, bad.json["errors"][0]["type"]) == (422, "invalid_cursor")
+    for place in ("--5", "-5", "", "\u0665", "9" * 30, "1.5"):
+        cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+        for noun in ("logs", "steps"):
+            bad = await api("GET", f"/runs/{run_id}/{noun}", params={"cursor": cursor})
+            assert (bad.status, bad.json["errors"][0]["type"]) == (422, "invalid_cursor"), place
 
 
 async def test_steps_and_artifacts_come_in_pages(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends
@@ -17,9 +18,11 @@ from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.tables import OwnedRow, ToolRow
 from playcall.server.tools import ToolFailure, builtin_tools, installed_tool
 
-__all__ = ["EngineDep", "decode_place", "encode_place", "own_row", "require_parameters"]
+__all__ = ["EngineDep", "decode_number", "decode_place", "encode_place", "own_row", "require_parameters"]
 
 RowT = TypeVar("RowT", bound=OwnedRow)
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def _engine(core: CoreDep) -> Engine:
@@ -85,6 +88,21 @@ def decode_place(cursor: str) -> str:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
-        message = "this is not a cursor that a list gave"
-        problem = FieldProblem(loc=["query", "cursor"], msg=message, type="invalid_cursor")
-        raise invalid(message, [problem]) from None
+        raise _bad_cursor() from None
+
+
+def decode_number(cursor: str) -> int:
+    """The place in a list whose order is a number's.
+
+    Raises:
+        ApiError: 422: as above.
+    """
+    place = decode_place(cursor)
+    if not _NUMBER.fullmatch(place):
+        raise _bad_cursor()
+    return int(place)
+
+
+def _bad_cursor() -> ApiError:
+    message = "this is not a cursor that a list gave"
+    return invalid(message, [FieldProblem(loc=["query", "cursor"], msg=message, type="invalid_cursor")])

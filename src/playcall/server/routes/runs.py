@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Body, Query, Request, Response
 from sqlalchemy import select
@@ -25,7 +25,7 @@ from playcall.server.problems import ApiError, not_found
 from playcall.server.store.database import Transaction
 from playcall.server.store.tables import ArtifactRow, EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
 
-from .engine_access import EngineDep, decode_place, encode_place, own_row
+from .engine_access import EngineDep, decode_number, decode_place, encode_place, own_row
 from .routing import api_router, problems
 
 __all__ = ["router"]
@@ -160,7 +160,7 @@ async def runs_retry(run_id: RunId, caller: CallerDep, command: CommandDep, engi
 @router.get("/runs/{run_id}/steps", response_model=Page[RunStep], responses=problems(404), summary="A run's steps")
 async def runs_steps(run_id: RunId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep) -> Response:
     """In the playbook's order."""
-    after = _number(page.cursor, -1)
+    after = -1 if page.cursor is None else decode_number(page.cursor)
     async with database.read() as session:
         await own_row(session, RunRow, caller, run_id, "run")
         statement = select(RunStepRow).where(RunStepRow.run_id == run_id, RunStepRow.position > after)
@@ -182,7 +182,7 @@ async def runs_logs(
 ) -> Response:
     """The lines are the run's `run.log` events: what their retention has taken is not here either."""
     wanted = frozenset(_LEVELS[_LEVELS.index(level.value) :] if level is not None else _LEVELS)
-    after = _number(page.cursor, 0)
+    after = 0 if page.cursor is None else decode_number(page.cursor)
     lines: list[LogLine] = []
     async with database.read() as session:
         await own_row(session, RunRow, caller, run_id, "run")
@@ -286,8 +286,3 @@ def _line(row: EventRow) -> LogLine:
         step_id=data.step_id,
         task_id=data.task_id,
     )
-
-
-def _number(cursor: str | None, start: int) -> int:
-    place: Any = start if cursor is None else decode_place(cursor)
-    return int(place) if str(place).lstrip("-").isdecimal() and len(str(place)) < 19 else start
