@@ -83,6 +83,14 @@ class Gate:
             expires_at=row.expires_at,
         )
 
+    async def is_revoked(self, caller: Caller) -> bool:
+        """Whether the caller's API key is no more. A token cannot be revoked."""
+        if caller.credential_id is None:
+            return False
+        async with self._database.read() as session:
+            found = await session.execute(select(ApiKeyRow.id).where(ApiKeyRow.id == caller.credential_id))
+            return found.first() is None
+
     async def write_down_use(self) -> None:
         """Store when keys were last used: now and then, in one write, not with every request."""
         used, self._used = self._used, set()

@@ -90,13 +90,14 @@ class Connection:
     async def run(self) -> None:
         """Until the socket has closed. Every task of the connection has ended then."""
         try:
-            if (caller := await self._hello()) is None:
+            if not await self._hello():
                 return
-            self._caller = caller
             async with asyncio.TaskGroup() as tasks:
                 clock = tasks.create_task(self._clock())
                 try:
                     await self._receive(tasks)
+                except ChannelClosedError:
+                    pass  # here, because the group would wrap it
                 finally:
                     clock.cancel()
                     for _, task in self._subscriptions.values():
@@ -117,33 +118,35 @@ class Connection:
 
     # --- the beginning -------------------------------------------------------------------------------------------------
 
-    async def _hello(self) -> Caller | None:
-        """The caller, once the client has said hello with valid credentials; None if the connection has been closed."""
+    async def _hello(self) -> bool:
+        """Whether the client has said hello with valid credentials; if not, the connection has been closed."""
         try:
             async with asyncio.timeout(self._settings.hello_seconds):
                 message = await self._channel.receive()
         except TimeoutError:
             await self._channel.close(NO_HELLO, "no hello came in time")
-            return None
+            return False
         if message is None:
-            return None
+            return False
         frame = _parse(message)
         if not isinstance(frame, Hello):
             await self._channel.close(NO_HELLO, "the first frame is hello")
-            return None
+            return False
         if frame.v != VERSION:
             await self._channel.close(BAD_VERSION, f"this server speaks version {VERSION}")
-            return None
+            return False
         if frame.token is not None and self._caller is not None:
             await self._refuse("ambiguous_credentials", "credentials came with the upgrade and again in hello")
-            return None
+            return False
         caller = self._caller
         if caller is None:
             try:
                 caller = await self._gate.caller(frame.token)
             except ApiError as error:
                 await self._refuse(error.code, error.detail)
-                return None
+                return False
+        if not await self._take(caller):
+            return False
         await self._send(
             Welcome(
                 connection_id=self.id,
@@ -152,7 +155,19 @@ class Connection:
                 token_expires_in_seconds=caller.seconds_left(),
             )
         )
-        return caller
+        return True
+
+    async def _take(self, caller: Caller) -> bool:
+        """Whether the connection is the caller's now; if not, it has been closed.
+
+        Asked anew once everybody can see whose it is: a key that is revoked after its first look, and before this, would
+        not find the connection to close.
+        """
+        self._caller = caller
+        if await self._gate.is_revoked(caller):
+            await self.revoked()
+            return False
+        return True
 
     async def _refuse(self, code: str, message: str) -> None:
         await self._send(ErrorFrame(code=code, message=message))
@@ -240,7 +255,8 @@ class Connection:
         if caller.user_id != self._known_caller().user_id:
             await self._channel.close(OTHER_SUBJECT, "the token belongs to somebody else")
             return
-        self._caller = caller
+        if not await self._take(caller):
+            return
         self._clock_moved.set()
         await self._send(Authenticated(id=frame.id, token_expires_in_seconds=caller.seconds_left()))
 
