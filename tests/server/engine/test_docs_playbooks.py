@@ -12,7 +12,7 @@ import yaml
 from playcall.models import PlaybookSpec
 from playcall.server.engine.conditions import _FUNCTIONS
 from playcall.server.tools import ToolContext, builtin_tools
-from playcall.server.tools.templating import _DANGEROUS_FILTERS, MAX_OUTPUT_CHARACTERS, MAX_ROUNDS
+from playcall.server.tools.templating import FILTERS, MAX_OUTPUT_CHARACTERS, MAX_ROUNDS
 
 from .conftest import House
 
@@ -48,7 +48,7 @@ async def test_the_tool_of_ones_own_is_a_tool(tmp_path: Path) -> None:
 def test_the_tables_name_every_tool_function_and_bound() -> None:
     for name in builtin_tools():
         assert f"| `{name}` |" in DOC, name
-    for name in [*_FUNCTIONS, *(f for f in _DANGEROUS_FILTERS if f != "map")]:
+    for name in [*_FUNCTIONS, *FILTERS]:
         assert name in DOC, name
     for number in (MAX_ROUNDS, MAX_OUTPUT_CHARACTERS):
         assert f"{number:,}" in DOC

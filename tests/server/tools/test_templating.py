@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from playcall.server.tools.templating import TemplateProblem, check_template, references, render_text, render_value
+from playcall.server.tools.templating import (
+    TemplateProblem,
+    _environment,
+    check_template,
+    is_plain,
+    references,
+    render_text,
+    render_value,
+    work,
+)
 
 NAMES: dict[str, Any] = {
     "inputs": {"list": [1, 2], "text": "x", "items": "a key named as a method"},
@@ -77,6 +86,20 @@ def test_a_template_gives(template: Any, value: Any) -> None:
         "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
         "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
         "{{ range(10 ** 7)|list }}",
+        "{{ 1|round(4000000, 'ceil') }}",
+        "{{ [1]|batch(100000000, 0)|list|length }}",
+        "{{ [1]|slice(100000000)|list|length }}",
+        "{{ [1]|tojson(1000000000) }}",
+        "{{ ([[0] * 100] * 3)|sum(start=[]) }}",
+        "{{ (['a' * 100000] * 20000)|join|length }}",
+        "{{ (['a' * 100000] * 20000)|upper|length }}",
+        "{{ (['a' * 100000] * 20000)|trim|length }}",
+        "{{ ['<']|forceescape }}",
+        "{{ ['<']|safe }}",
+        "{{ (2 ** 4000) * (2 ** 4000) }}",
+        "{{ ('9' * 4000)|int }}",
+        "{{ '9' * 5000 + '' if 0 else " + "9" * 5_000 + " }}",
+        "{% set n = namespace(x='a' * 100000) %}{% for i in range(9999) %}{% set y = n.x.upper().lower() %}{% endfor %}",
         "{{ 'x' }}" + "." * 100_001,
     ],
 )
@@ -85,6 +108,63 @@ def test_a_hostile_template_is_refused_and_soon(template: str) -> None:
     with pytest.raises(TemplateProblem):
         render_value(template, NAMES)
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in [1] %}" * 25 + "x" + "{% endfor %}" * 25,
+        "{{ ('a' * 100)|truncate(10, False, 'b' * 100) }}",
+        "{{ '\\ud800' }}",
+        "x{{ '\\ud800' }}",
+        "{{ ['\\ud800'] }}",
+        "{{ 1e308 * 10 }}",
+        "{{ [1e308 * 10] }}",
+        "{{ {'a': 10 ** 1200 * 10 ** 1200} }}",
+    ],
+)
+def test_what_python_or_json_cannot_hold_is_the_templates_problem(template: str) -> None:
+    with pytest.raises(TemplateProblem):
+        render_value({"nested": [template]}, NAMES)
+
+
+def test_a_literal_that_cannot_be_stored_is_a_problem_too() -> None:
+    with pytest.raises(TemplateProblem, match="surrogate"):
+        render_value({"x": "\ud800"}, {})
+    assert check_template("{% for a in [1] %}" * 25 + "{% endfor %}" * 25) is not None
+
+
+def test_reading_a_template_calls_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def called(*arguments: object) -> None:
+        raise RuntimeError("called")
+
+    monkeypatch.setitem(_environment.filters, "round", called)
+    assert check_template("{{ 1|round(4000000, 'ceil') }}") is None
+
+
+@pytest.mark.parametrize(
+    ("template", "plain"),
+    [
+        ("text", True),
+        ("{{ inputs.path }}", True),
+        ("a {{ steps['read'].output[0] }} b", True),
+        ("{{ inputs.x" + " " * 2_000 + "}}", False),
+        ("{{ x|upper }}", False),
+        ("{{ x + 1 }}", False),
+        ("{{ f() }}", False),
+        ("{% for a in x %}{% endfor %}", False),
+        ("{{ x", False),
+        ("{{ " + "[" * 900 + "]" * 900 + " }}", False),
+    ],
+)
+def test_only_what_names_values_is_plain(template: str, plain: bool) -> None:
+    assert is_plain(template) is plain
+
+
+def test_work_answers_with_a_value_or_a_problem() -> None:
+    assert work({"value": ["{{ x }}"], "names": {"x": 1}}) == {"value": [1]}
+    assert work({"template": "{{ x }}", "names": {"x": 1}}) == {"value": "1"}
+    assert "nope" in work({"template": "{{ nope }}", "names": {}})["problem"]
 
 
 def test_what_is_missing_is_named() -> None:

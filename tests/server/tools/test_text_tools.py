@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from playcall.server.tools import ToolContext, ToolLimits, ToolStopped
-from playcall.server.tools.search_worker import Job, search
+from playcall.server.tools.search_worker import Job, work
 
 from .conftest import Bench
 
@@ -164,9 +164,9 @@ def test_the_worker_reports_its_progress(bench: Bench, capsys: pytest.CaptureFix
     job: Job = {
         "root": str(bench.root), "pattern": "X", "files": "*", "ignore_case": True, "limit": 55, "max_bytes": 3
     }  # fmt: skip
-    result = search(job)
+    result = work(job)
     assert (result["count"], result["truncated"]) == (55, True)
     assert capsys.readouterr().out == '{"progress": 50, "matches": 49}\n'
-    assert search({**job, "limit": 1_000})["files_searched"] == 60
-    assert search({**job, "max_bytes": 2})["files_searched"] == 0
-    assert search({**job, "root": str(bench.root / "1.txt")})["matches"][0]["file"] == "1.txt"
+    assert work({**job, "limit": 1_000})["files_searched"] == 60
+    assert work({**job, "max_bytes": 2})["files_searched"] == 0
+    assert work({**job, "root": str(bench.root / "1.txt")})["matches"][0]["file"] == "1.txt"

@@ -26,7 +26,8 @@ from ..store.database import Database, Transaction
 from ..store.tables import AgentRow, ArtifactRow, RunRow, RunStepRow, TaskRow
 from ..tools.definition import check_output
 from ..tools.failure import ToolFailure
-from ..tools.templating import TemplateProblem, render_value
+from ..tools.rendering import render_templates
+from ..tools.templating import TemplateProblem
 from ..tools.unbroken import unbroken
 from .announce import Emits, announce_log, announce_run, announce_step, announce_task
 from .conditions import ConditionProblem
@@ -212,10 +213,14 @@ class RunFlow:
 
     async def _attempt(self, run: RunRow, step: Step, attempt: int, names: JsonObject, work: Work) -> Any:
         """The step's output, of whatever type JSON holds."""
+        timer = asyncio.timeout(step.timeout_seconds)
         try:
-            parameters = await asyncio.to_thread(render_value, step.parameters, names)
+            async with timer:
+                parameters = await render_templates(step.parameters, names)
         except TemplateProblem as problem:
             raise StepFailed("template_failed", str(problem)) from None
+        except TimeoutError:
+            raise StepFailed("timeout", f"rendering was stopped after {step.timeout_seconds:g} s") from None
         if isinstance(step, StandardStep):
             operations = [(step.agent, step.operation, parameters)]
         elif isinstance(step, ParallelStep):

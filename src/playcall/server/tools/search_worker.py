@@ -1,8 +1,7 @@
-"""The process that `text.search` does its work in: run by its path, with the standard library and nothing else.
+"""The work of `text.search`, done in a bounded process: with the standard library and nothing else.
 
 A regular expression can take for ever, cannot be interrupted, and holds the interpreter's lock meanwhile; in a process
-of its own it is ended by killing it, and nobody else waits. It reads one JSON job from stdin and writes JSON lines:
-`{"progress": FILES, "matches": N}` now and then, `{"result": …}` at the end.
+of its own it is ended by killing it, and nobody else waits. Now and then it says `{"progress": FILES, "matches": N}`.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def say(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def search(job: Job) -> dict[str, Any]:
+def work(job: Job) -> dict[str, Any]:
     """The result, as `text.search` gives it: a JSON object."""
     pattern = re.compile(job["pattern"], re.IGNORECASE if job["ignore_case"] else 0)
     root, limit = job["root"], job["limit"]
@@ -88,7 +87,3 @@ def search(job: Job) -> dict[str, Any]:
                     return {"matches": matches, "count": limit, "files_searched": searched, "truncated": True}
                 matches.append({"file": name, "line": number, "text": line[:LINE_CHARACTERS]})
     return {"matches": matches, "count": len(matches), "files_searched": searched, "truncated": False}
-
-
-if __name__ == "__main__":  # pragma: no cover - in a process without site-packages, which cannot be measured
-    say({"result": search(json.load(sys.stdin))})

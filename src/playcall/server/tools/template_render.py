@@ -10,7 +10,8 @@ from ...models import JsonObject
 from .context import ToolContext
 from .definition import Parameters, tool
 from .failure import ToolFailure
-from .templating import TemplateProblem, render_text
+from .rendering import render_template
+from .templating import TemplateProblem
 
 __all__ = ["template_render"]
 
@@ -34,18 +35,17 @@ async def template_render(parameters: RenderParameters, context: ToolContext) ->
     if (parameters.template is None) == (parameters.template_path is None):
         raise ToolFailure("parameters_invalid", "template.render takes either `template` or `template_path`")
 
-    def render() -> JsonObject:
-        template = parameters.template
-        if template is None:
-            _, raw = context.read_bytes(parameters.template_path or "")
-            template = raw.decode("utf-8", errors="replace")
-        try:
-            text = render_text(template, parameters.data)
-        except TemplateProblem as problem:
-            raise ToolFailure("template_failed", str(problem)) from None
-        if parameters.path is None:
-            return {"text": text}
-        file = context.write_bytes(parameters.path, text.encode(), media_type=parameters.media_type)
-        return {"artifact": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
-
-    return await context.in_thread(render)
+    template = parameters.template
+    if template is None:
+        _, raw = await context.in_thread(context.read_bytes, parameters.template_path or "")
+        template = raw.decode("utf-8", errors="replace")
+    try:
+        text = await render_template(template, parameters.data)
+    except TemplateProblem as problem:
+        raise ToolFailure("template_failed", str(problem)) from None
+    if parameters.path is None:
+        return {"text": text}
+    file = await context.in_thread(
+        context.write_bytes, parameters.path, text.encode(), media_type=parameters.media_type
+    )
+    return {"artifact": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}

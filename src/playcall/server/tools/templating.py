@@ -1,13 +1,20 @@
 """Templates: Jinja2's sandbox, narrowed to what JSON values need, and bounded in work and size.
 
 What a playbook's author writes runs on the server, so: no attribute of a value can be reached but its keys and a few
-harmless methods, loops and macros count against a budget, and neither text nor numbers can be blown up.
+harmless methods, only the listed filters exist, loops, macros and whatever is made count against a budget, and neither
+text nor numbers can be blown up.
+
+That keeps honest mistakes cheap and well explained; it is not what the server's safety rests on. Whatever does more
+than name a value is rendered in a process of its own, which `rendering` bounds: there this file is run by its path, so
+it imports nothing of the package.
 """
 
 from __future__ import annotations
 
 import contextvars
 import functools
+import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard, TypeVar, cast
 
@@ -16,16 +23,30 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from .json_kinds import is_list, is_object
-
-__all__ = ["TemplateProblem", "check_template", "references", "render_text", "render_value"]
+__all__ = [
+    "TemplateProblem",
+    "check_template",
+    "has_marks",
+    "is_plain",
+    "references",
+    "render_text",
+    "render_value",
+    "work",
+]
 
 MAX_TEMPLATE_CHARACTERS = 100_000
 MAX_OUTPUT_CHARACTERS = 8_000_000
 MAX_ROUNDS = 500_000
 """Rounds of all loops and calls of all macros of one rendering together."""
-_MAX_SIZE = {"**": 10_000, "*": 100_000, "+": MAX_OUTPUT_CHARACTERS, "%": 0}
-"""What an operator may make: bits of a number, length of a text or list."""
+MAX_WORK = 200_000_000
+"""Characters and items that all filters, operators and methods of one rendering take and make together."""
+MAX_INTEGER_BITS = 4_096
+"""Some 1,200 digits; Python writes no more than 4,300."""
+MAX_PLAIN_CHARACTERS = 2_000
+_MAX_REPEATED = 100_000
+"""Length of what `*` makes of a text or list."""
+_MAX_ARGUMENT = {"round": 100, "batch": 10_000, "slice": 10_000, "tojson": 16, "urlencode": 0}
+"""The largest number that a filter takes beside its value, where the number alone can make it large or slow."""
 
 _TICK = "_playcall_tick"
 _CONCAT = "_playcall_concat"
@@ -65,8 +86,56 @@ _METHODS: dict[type, frozenset[str]] = {
     dict: frozenset({"items", "keys", "values", "get"}),
     list: frozenset({"index", "count"}),
 }
-_DANGEROUS_FILTERS = ("center", "format", "indent", "pprint", "random", "xmlattr", "urlize", "wordwrap", "attr", "map")
-"""Filters that pad to any width, reach attributes by name, or are not deterministic; `map` comes back narrowed."""
+FILTERS = frozenset(
+    [
+        "abs",
+        "batch",
+        "capitalize",
+        "count",
+        "d",
+        "default",
+        "dictsort",
+        "e",
+        "escape",
+        "filesizeformat",
+        "first",
+        "float",
+        "groupby",
+        "int",
+        "items",
+        "join",
+        "last",
+        "length",
+        "list",
+        "lower",
+        "map",
+        "max",
+        "min",
+        "reject",
+        "rejectattr",
+        "replace",
+        "reverse",
+        "round",
+        "select",
+        "selectattr",
+        "slice",
+        "sort",
+        "string",
+        "striptags",
+        "sum",
+        "title",
+        "tojson",
+        "trim",
+        "truncate",
+        "unique",
+        "upper",
+        "urlencode",
+        "wordcount",
+    ]
+)
+"""Not among them: what pads to any width, reaches attributes by name, or is not deterministic."""
+_CHEAP = frozenset(["count", "d", "default", "first", "last", "length"])
+"""Filters that cost the same whatever they are given."""
 
 
 class TemplateProblem(Exception):
@@ -79,6 +148,7 @@ class _Budget:
     def __init__(self) -> None:
         self.rounds = MAX_ROUNDS
         self.characters = MAX_OUTPUT_CHARACTERS
+        self.work = MAX_WORK
 
     def spend_round(self) -> None:
         self.rounds -= 1
@@ -89,6 +159,11 @@ class _Budget:
         self.characters -= count
         if self.characters < 0:
             raise TemplateProblem(f"the template makes more than {MAX_OUTPUT_CHARACTERS} characters")
+
+    def spend_work(self, count: int) -> None:
+        self.work -= count
+        if self.work < 0:
+            raise TemplateProblem(f"the template works on more than {MAX_WORK} characters and items")
 
 
 _budget: contextvars.ContextVar[_Budget] = contextvars.ContextVar("template_budget")
@@ -115,6 +190,29 @@ def _count(value: Any) -> Any:
             budget.spend_round()
             pending.extend(item)
     return value
+
+
+def _weigh(value: Any, *, deep: bool = True) -> Any:
+    """Spends what a value holds, however often it holds it; lazy sequences are weighed by whoever takes them."""
+    budget = _budget.get()
+    pending: list[Any] = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, (str, bytes)):
+            budget.spend_work(1 + len(item))
+        elif is_object(item) or is_list(item) or _is_tuple(item):
+            # To look into it takes as long as many characters do.
+            budget.spend_work(100 + 10 * len(item) if deep else 1 + len(item))
+            if deep:
+                pending.extend(item.values() if is_object(item) else item)
+        elif isinstance(item, int):
+            _require_small(item)
+    return value
+
+
+def _require_small(number: int) -> None:
+    if number.bit_length() > MAX_INTEGER_BITS:
+        raise TemplateProblem(f"an integer of more than {MAX_INTEGER_BITS} bits")
 
 
 def _concat(*parts: Any) -> str:
@@ -145,6 +243,33 @@ def _map(value: Any, filter_or_none: str | None = None, *, attribute: str | None
             raise TemplateProblem(f"map cannot use the filter {filter_or_none!r}")
 
 
+def _sum(value: Iterable[Any], attribute: str | None = None, start: float = 0) -> Any:
+    """Of numbers; to add lists up would copy each of them again and again."""
+    total: Any = start
+    for item in value if attribute is None else _map(value, attribute=attribute):
+        if not isinstance(item, (int, float)) or not isinstance(total, (int, float)):
+            raise TemplateProblem("sum takes numbers")
+        _tick()
+        total += item
+    return total
+
+
+def _join(value: Iterable[Any], d: str = "", attribute: str | None = None) -> str:
+    parts: list[str] = []
+    for item in value if attribute is None else _map(value, attribute=attribute):
+        parts.append(str(_weigh(item)))
+        _budget.get().spend_work(len(parts[-1]) + len(d))
+    return d.join(parts)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
 def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
     return isinstance(value, tuple)
 
@@ -154,7 +279,7 @@ def _is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Only the listed methods of JSON's own types; Jinja's loop variable and macros keep theirs."""
@@ -171,9 +296,19 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "%" and isinstance(left, str):
             raise SecurityError("texts are not formatted by %")
-        if _size_after(operator, left, right) > _MAX_SIZE[operator]:
-            raise SecurityError(f"what {operator!r} makes here is too large")
-        return super().call_binop(context, operator, left, right)
+        _refuse_large(operator, left, right)
+        for side in (left, right):
+            _weigh(side, deep=False)  # a copy of a list copies no items
+        return _weigh(super().call_binop(context, operator, left, right), deep=False)
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A method counts what it works on and makes."""
+        if __obj is _tick or __obj is _concat:
+            return __obj(*args)
+        _tick()
+        for value in (getattr(__obj, "__self__", None), *args):
+            _weigh(value, deep=False)
+        return _weigh(super().call(__context, __obj, *args, **kwargs), deep=False)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         """The tree, with a tick at the head of each loop's and macro's body, and `~` counted."""
@@ -205,32 +340,41 @@ def _call(name: str, arguments: list[nodes.Expr], at: nodes.Node) -> nodes.Call:
     return nodes.Call(nodes.Name(name, "load", lineno=line), arguments, [], None, None, lineno=line)
 
 
-def _size_after(operator: str, left: Any, right: Any) -> int:
-    """Bits of a number, or length of a sequence, that the operator would make at the most."""
-    if operator == "**":
-        return left.bit_length() * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
-    if operator == "*":
+def _refuse_large(operator: str, left: Any, right: Any) -> None:
+    """Before it is made."""
+    size, most = 0, MAX_INTEGER_BITS
+    if isinstance(left, int) and isinstance(right, int):
+        if operator == "**":
+            size = left.bit_length() * abs(right)
+        elif operator == "*":
+            size = left.bit_length() + right.bit_length()
+    elif operator == "*":
+        most = _MAX_REPEATED
         for many, times in ((left, right), (right, left)):
             if isinstance(many, (str, list, tuple)) and isinstance(times, int):
-                return len(cast("list[Any]", many)) * max(times, 0)
-        return left.bit_length() + right.bit_length() if isinstance(left, int) and isinstance(right, int) else 0
-    if operator == "+" and isinstance(left, (str, list)) and isinstance(right, (str, list)):
-        return len(cast("list[Any]", left)) + len(cast("list[Any]", right))
-    return 0
+                size = len(cast("list[Any]", many)) * max(times, 0)
+    elif operator == "+" and isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
+        size, most = len(cast("list[Any]", left)) + len(cast("list[Any]", right)), MAX_OUTPUT_CHARACTERS
+    if size > most:
+        raise SecurityError(f"what {operator!r} makes here is too large")
 
 
 def _build() -> _Sandbox:
     sandbox = _Sandbox(
-        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, cache_size=0, finalize=_count
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        cache_size=0,
+        finalize=_count,
+        optimized=False,  # it would call filters on constants while a template is only being read
     )
     filters = cast("dict[str, Callable[..., Any]]", sandbox.filters)
-    for name in _DANGEROUS_FILTERS:
-        filters.pop(name, None)
-    filters["replace"] = _replace
-    filters["map"] = _map
-    # These make text of whatever a value holds, however often it holds it.
-    for name in ("tojson", "string", "list", "escape", "e", "urlencode"):
-        filters[name] = _counting(filters[name])
+    filters.update({"replace": _replace, "map": _map, "sum": _sum, "join": _join})
+    for name in list(filters):
+        if name in FILTERS:
+            filters[name] = _counting(name, filters[name])
+        else:
+            del filters[name]
     names = cast("dict[str, Callable[..., Any]]", sandbox.globals)
     for name in ("lipsum", "cycler", "joiner"):
         names.pop(name, None)
@@ -239,11 +383,19 @@ def _build() -> _Sandbox:
     return sandbox
 
 
-def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)  # keeps the mark that says whether the filter wants the evaluation context
+def _counting(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    largest = _MAX_ARGUMENT.get(name)
+    skipped = 1 if hasattr(original, "jinja_pass_arg") else 0  # the context comes before the value
+
+    @functools.wraps(original)  # keeps the mark that says whether the filter wants a context
     def counted(*arguments: Any, **keywords: Any) -> Any:
-        _count(arguments[:2])  # the value, and before it the evaluation context where the filter wants that
-        return original(*arguments, **keywords)
+        _tick()
+        value, others = arguments[skipped], [*arguments[skipped + 1 :], *keywords.values()]
+        if largest is not None and any(isinstance(n, int) and abs(n) > largest for n in others):
+            raise TemplateProblem(f"a number that {name} is given is larger than {largest}")
+        if name not in _CHEAP:
+            _weigh([value, *others])
+        return _weigh(original(*arguments, **keywords), deep=False)
 
     return counted
 
@@ -267,7 +419,7 @@ def render_text(template: str, names: Mapping[str, Any]) -> str:
             if length > MAX_OUTPUT_CHARACTERS:
                 raise TemplateProblem(f"the text is longer than {MAX_OUTPUT_CHARACTERS} characters")
             parts.append(part)
-        return "".join(parts)
+        return _storable("".join(parts))
 
     return _within_budget(template, render)
 
@@ -281,11 +433,15 @@ def render_value(value: Any, names: Mapping[str, Any]) -> Any:
     Raises:
         TemplateProblem: as `render_text`.
     """
+    return _storable(_rendered(value, names))
+
+
+def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
     if is_object(value):
-        return {key: render_value(item, names) for key, item in value.items()}
+        return {key: _rendered(item, names) for key, item in value.items()}
     if is_list(value):
-        return [render_value(item, names) for item in value]
-    if not isinstance(value, str) or not _has_marks(value):
+        return [_rendered(item, names) for item in value]
+    if not isinstance(value, str) or not has_marks(value):
         return value
     expression = _sole_expression(value)
     if expression is None:
@@ -316,9 +472,16 @@ def references(template: str) -> set[tuple[str, ...]]:
     """What a readable template takes from outside: `("inputs", "path")`, `("steps", "read")`, `("name",)`.
 
     A name whose key is not written out (`steps[inputs.x]`) is told by its name alone.
+
+    Raises:
+        TemplateProblem: it cannot be read.
     """
-    if not _has_marks(template):
+    if not has_marks(template):
         return set()
+    return _guarded(template, lambda: _references(template))
+
+
+def _references(template: str) -> set[tuple[str, ...]]:
     tree = _environment.parse(template)
     outside = meta.find_undeclared_variables(tree) - set(_environment.globals)
     found: set[tuple[str, ...]] = set()
@@ -342,7 +505,7 @@ def _constant(node: nodes.Node) -> object:
     return node.value if isinstance(node, nodes.Const) else None
 
 
-def _has_marks(text: str) -> bool:
+def has_marks(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
@@ -372,7 +535,11 @@ def _plain(value: Any) -> Any:
     """Lazy sequences (of filters such as `select`) as lists, so that the value is JSON; bounded like a loop."""
     if isinstance(value, str):
         return str(value)  # without Markup, which `tojson` makes
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TemplateProblem(f"a template gave {value}, which JSON cannot hold")
     if isinstance(value, (int, float, bool)) or value is None:
+        if isinstance(value, int):
+            _require_small(value)
         return value
     if is_object(value):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -383,6 +550,47 @@ def _plain(value: Any) -> Any:
             items.append(_plain(item))
         return items
     raise TemplateProblem(f"a template gave a {type(value).__name__}, which JSON cannot hold")
+
+
+def _storable(value: T) -> T:
+    """What JSON in UTF-8 can hold.
+
+    Raises:
+        TemplateProblem: a number that is not finite or endless, or half of a surrogate pair.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise TemplateProblem("the result holds a lone surrogate, which is no character") from None
+    except (ValueError, RecursionError) as error:
+        raise TemplateProblem(f"the result is not JSON: {error}") from None
+    return value
+
+
+def is_plain(template: str) -> bool:
+    """Whether a template only names values: rendering it is quick and small whatever it is."""
+    if not has_marks(template):
+        return True
+    if len(template) > MAX_PLAIN_CHARACTERS:
+        return False
+    try:
+        tree = _environment.parse(template)
+        return all(type(node) in _PLAIN for node in tree.find_all(nodes.Node))
+    except (TemplateError, RecursionError):
+        return False
+
+
+_PLAIN = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const)
+
+
+def work(job: Mapping[str, Any]) -> dict[str, Any]:
+    """For a process of its own: `{"template" or "value": …, "names": …}` to `{"value": …}` or `{"problem": …}`."""
+    try:
+        if "template" in job:
+            return {"value": render_text(job["template"], job["names"])}
+        return {"value": render_value(job["value"], job["names"])}
+    except TemplateProblem as problem:
+        return {"problem": str(problem)}
 
 
 def _within_budget(template: str, work: Callable[[], T]) -> T:
@@ -404,5 +612,9 @@ def _guarded(template: str, work: Callable[[], T]) -> T:
         raise TemplateProblem(f"{error.message or type(error).__name__}{where}") from None
     except RecursionError:
         raise TemplateProblem("the template nests too deeply") from None
+    except SyntaxError as error:
+        raise TemplateProblem(f"the template nests too deeply: {error.msg}") from None
+    except AssertionError as error:
+        raise TemplateProblem(str(error) or "a filter was given what it does not take") from None
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
         raise TemplateProblem(f"{type(error).__name__}: {error}") from None

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from ...models import JsonObject
+from .bounded import BrokenOff, bounded
 from .context import ToolContext
 from .definition import Parameters, tool
 from .failure import ToolFailure
-from .unbroken import unbroken
 
 __all__ = ["text_search", "text_stats"]
 
-_WORKER = Path(__file__).with_name("search_worker.py")
-_LINE_BYTES = 64 * 1024 * 1024
-"""The worker's longest line, its result: bounded by its own limits long before."""
+_WORK = Path(__file__).with_name("search_worker.py")
 
 
 class SearchParameters(Parameters):
@@ -49,40 +44,18 @@ async def text_search(parameters: SearchParameters, context: ToolContext) -> Jso
         "limit": parameters.limit,
         "max_bytes": context.limits.max_file_bytes,
     }
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",  # nothing of this environment
-        "-S",
-        str(_WORKER),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=_LINE_BYTES,
-    )
+
+    def said(line: JsonObject) -> None:
+        context.progress(line["progress"], None, f"{line['matches']} matches")
+
+    seconds = parameters.timeout_seconds
     try:
-        async with asyncio.timeout(parameters.timeout_seconds):
-            return await _result_of(worker, job, context)
+        found: JsonObject = await bounded(_WORK, job, seconds=seconds, said=said)
     except TimeoutError:
-        seconds = parameters.timeout_seconds
         raise ToolFailure("timeout", f"the search took longer than {seconds:g} s: use a simpler pattern") from None
-    finally:
-        if worker.returncode is None:
-            worker.kill()
-        await unbroken(worker.wait())
-
-
-async def _result_of(worker: asyncio.subprocess.Process, job: JsonObject, context: ToolContext) -> JsonObject:
-    if worker.stdin is None or worker.stdout is None:
-        raise RuntimeError("the worker was started with pipes")
-    worker.stdin.write(json.dumps(job).encode())
-    worker.stdin.close()
-    async for line in worker.stdout:
-        said: JsonObject = json.loads(line)
-        if "result" in said:
-            result: JsonObject = said["result"]
-            return result
-        context.progress(said["progress"], None, f"{said['matches']} matches")
-    raise ToolFailure("tool_error", "the search ended without a result")
+    except BrokenOff:
+        raise ToolFailure("tool_error", "the search ended without a result: it took too much memory or time") from None
+    return found
 
 
 class StatsParameters(Parameters):

@@ -1,0 +1,88 @@
+"""Work that cannot be trusted to end or to stay small: done in a process of its own, with a limit to everything.
+
+A thread that holds the interpreter's lock cannot be stopped and stops everybody else; a process is killed. It is bounded
+in memory and processor time by the operating system, and by its caller's clock and cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...models import JsonObject
+from .unbroken import unbroken
+
+__all__ = ["BrokenOff", "bounded"]
+
+_WORKER = Path(__file__).with_name("bounded_worker.py")
+_LINE_BYTES = 64 * 1024 * 1024
+"""The longest line, a result: bounded by the work's own limits long before."""
+MEMORY_BYTES = 512 * 1024 * 1024
+
+
+class BrokenOff(Exception):
+    """The process ended without a result: it ran out of memory or of processor time."""
+
+
+async def bounded(
+    module: Path,
+    job: JsonObject,
+    *,
+    seconds: float,
+    paths: Sequence[str] = (),
+    said: Callable[[JsonObject], None] = lambda line: None,
+) -> Any:
+    """What `work(job)` of the module gives; whatever JSON holds.
+
+    Args:
+        module: A file that imports nothing of this package: loading the package would take longer than the work.
+        seconds: Of the clock, and of the processor.
+        paths: Where its imports are found, besides the standard library.
+        said: Is called with each line that the work says meanwhile.
+
+    Raises:
+        TimeoutError: it took longer than `seconds`. Whether so or cancelled, the process has ended.
+        BrokenOff: as there.
+    """
+    settings = {
+        "module": str(module),
+        "paths": list(paths),
+        "memory_bytes": MEMORY_BYTES,
+        "cpu_seconds": math.ceil(seconds) + 1,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",  # nothing of this environment
+        "-S",
+        str(_WORKER),
+        json.dumps(settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_LINE_BYTES,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            return await _talk(process, job, said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await unbroken(process.wait())
+
+
+async def _talk(process: asyncio.subprocess.Process, job: JsonObject, said: Callable[[JsonObject], None]) -> Any:
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the process was started with pipes")
+    process.stdin.write(await asyncio.to_thread(lambda: json.dumps(job).encode()))
+    process.stdin.close()
+    async for raw in process.stdout:
+        line: JsonObject = json.loads(raw)
+        if "result" in line:
+            return line["result"]
+        said(line)
+    raise BrokenOff

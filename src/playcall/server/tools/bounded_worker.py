@@ -1,0 +1,47 @@
+"""The process that bounded work is done in: run by its path, with the standard library and what it is told of.
+
+`bounded_worker.py '{"module": PATH, "paths": […], "memory_bytes": N, "cpu_seconds": N}'` limits itself, loads the module
+from its file, reads one JSON job from stdin, and writes JSON lines to stdout: what the module's `work` says meanwhile,
+and at the end `{"result": …}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import sys
+from typing import Any
+
+__all__ = ["limit", "main"]
+
+
+def limit(memory_bytes: int, cpu_seconds: int) -> None:  # pragma: no cover - would limit the process that measures
+    """For good. Where a platform lacks a limit, the caller's clock is what ends the work."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, most in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+
+
+def main(settings: dict[str, Any]) -> None:  # pragma: no cover - in a process without site-packages, not measured
+    limit(settings["memory_bytes"], settings["cpu_seconds"])
+    sys.path.extend(settings["paths"])
+    spec = importlib.util.spec_from_file_location("bounded_work", settings["module"])
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"{settings['module']} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    result = module.work(json.load(sys.stdin.buffer))
+    sys.stdout.write(json.dumps({"result": result}) + "\n")
+
+
+if __name__ == "__main__":  # pragma: no cover - as above
+    main(json.loads(sys.argv[1]))
