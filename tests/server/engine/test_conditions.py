@@ -87,3 +87,10 @@ def test_references_are_names_and_their_keys() -> None:
         ("steps", "b"),
         ("z",),
     }
+
+
+@pytest.mark.parametrize("condition", ['"x" + ' + '"' + "a" * 10 + '"' + "()" * 600, "x" + "()" * 600])
+def test_what_nests_too_deeply_is_a_problem_and_no_fault(condition: str) -> None:
+    assert check_condition(condition) is not None
+    with pytest.raises(ConditionProblem):
+        condition_references(condition)

@@ -126,6 +126,13 @@ def condition_references(condition: str) -> set[tuple[str, ...]]:
 
 
 def _read(condition: str) -> ast.Expression:
+    try:
+        return _parsed(condition)
+    except RecursionError:
+        raise ConditionProblem("the condition nests too deeply") from None
+
+
+def _parsed(condition: str) -> ast.Expression:
     text = condition.strip()
     if not text:
         raise ConditionProblem("the condition is empty")
