@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from playcall.server.tools import ToolLimits
-from playcall.server.tools.http_request import _is_public
+from playcall.server.tools.http_request import _is_public, check_url
 
 from .conftest import Bench
 
@@ -44,6 +44,10 @@ async def lying(request: web.Request) -> web.StreamResponse:
     return web.Response(text="not json", content_type="application/json")
 
 
+async def odd(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"odd", headers={"Content-Type": "text/plain; charset=nobody-knows"})
+
+
 async def silent(request: web.Request) -> web.StreamResponse:
     request.transport.close() if request.transport else None  # type: ignore[func-returns-value]
     return web.Response()
@@ -59,6 +63,7 @@ async def far_end(bench: Bench) -> AsyncIterator[str]:
         ("/plain", plain),
         ("/lying", lying),
         ("/silent", silent),
+        ("/odd", odd),
     ):
         application.router.add_route("*", path, handler)
     server = TestServer(application)
@@ -177,7 +182,43 @@ async def test_a_server_that_says_nothing_runs_into_the_timeout(bench: Bench) ->
         ("2002:7f00:1::", False),
         ("224.0.0.1", False),
         ("100.64.0.1", False),
+        ("192.0.0.8", False),
+        ("192.88.99.1", False),
+        ("::7f00:1", False),
+        ("::808:808", False),
+        ("64:ff9b::808:808", True),
+        ("64:ff9b:1::808:808", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_what_counts_as_public(address: str, public: bool) -> None:
     assert _is_public(ipaddress.ip_address(address)) is public
+
+
+@pytest.mark.parametrize(
+    ("url", "callable"),
+    [
+        ("https://example.org/x?y=1", True),
+        ("http://127.0.0.1:1/", True),
+        ("http://example.org:99999/", False),
+        ("http://example.org:port/", False),
+        ("http://[bad/", False),
+        ("http://user@example.org/", False),
+        ("ftp://example.org/", False),
+        ("http://" + "\ud800" + "/", False),
+        ("http://xn--\u00fc.example/", False),
+        ("http:///x", False),
+    ],
+)
+def test_a_url_is_checked_without_a_call(url: str, callable: bool) -> None:
+    assert (check_url(url) is None) is callable
+
+
+async def test_a_host_that_cannot_be_resolved_fails_the_call_and_nothing_else(bench: Bench) -> None:
+    long_label = "http://" + "a" * 64 + ".example/"
+    assert await bench.refused("http.request", url=long_label) in ("connection_failed", "url_refused")
+
+
+async def test_an_answer_in_an_unknown_charset_is_read_all_the_same(bench: Bench, far_end: str) -> None:
+    assert (await bench.call("http.request", url=f"{far_end}/odd"))["text"] == "odd"

@@ -9,7 +9,6 @@ import time
 from fastapi import Response
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from yarl import URL
 
 from playcall.models import TaskId, TaskStatus, ToolCall, ToolHealth, ToolId, ToolResult
 from playcall.models.topic import task_topic
@@ -89,6 +88,8 @@ async def tools_health(tool_id: ToolId, caller: CallerDep, database: DatabaseDep
         healthy = True
     except ToolFailure as failure:
         healthy, message = False, failure.message
+    except Exception as error:  # whatever somebody else's package raises when it is loaded: that is the answer
+        healthy, message = False, f"it could not be asked: {type(error).__name__}"
     latency_ms = round(1_000 * (time.monotonic() - begun), 3)
     return ToolHealth(healthy=healthy, message=message, checked_at=utc_now(), latency_ms=latency_ms)
 
@@ -101,8 +102,9 @@ async def _look(tool: ToolRow, limits: ToolLimits) -> str:
     if tool.kind == "installed":
         await asyncio.to_thread(installed_tool, tool.implementation or "")
         return f"{tool.implementation} is installed"
-    url = str(URL(tool.url or ""))
-    answer = await send("HEAD", url, headers={}, timeout_seconds=_HEALTH_SECONDS, fail_on_error=False, limits=limits)
+    answer = await send(
+        "HEAD", tool.url or "", headers={}, timeout_seconds=_HEALTH_SECONDS, fail_on_error=False, limits=limits
+    )
     if answer["status"] >= 500:
         raise ToolFailure("http_status", f"its server answers {answer['status']}")
     return f"its server answers {answer['status']}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from pydantic import SecretStr
@@ -26,6 +25,7 @@ from playcall.server.store.database import Transaction
 from playcall.server.store.resources import tool_of
 from playcall.server.store.tables import AgentRow, ToolRow
 from playcall.server.tools import installed_names, installed_parameters
+from playcall.server.tools.http_request import check_url
 
 from .changes import apply_changes, flush_named, name_taken, sent_fields
 from .routing import api_router, problems
@@ -209,8 +209,8 @@ def _require_sense(row: ToolRow) -> None:
     if row.kind == ToolKind.HTTP:
         if row.url is None:
             wrong("url", "an http tool needs url", "missing")
-        elif not _is_http(row.url):
-            wrong("url", "url must begin with http:// or https://, with a host and without user or password", "url")
+        elif why := check_url(row.url):
+            wrong("url", why, "url")
         if row.method not in _METHODS:
             wrong("method", f"method is one of {', '.join(_METHODS)}", "method")
     else:
@@ -224,11 +224,3 @@ def _require_sense(row: ToolRow) -> None:
             wrong("secret_headers", "a header has a plain name, and a value of printable ASCII", "header")
     if errors:
         raise invalid(errors[0].msg, errors)
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
-    except ValueError:
-        return False

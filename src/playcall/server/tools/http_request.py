@@ -24,7 +24,7 @@ from .context import ToolContext, ToolLimits
 from .definition import Parameters, tool
 from .failure import ToolFailure
 
-__all__ = ["http_request", "send"]
+__all__ = ["check_url", "http_request", "send"]
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -123,6 +123,8 @@ async def send(
                 raise ToolFailure("address_refused", str(cause)) from None
             cause = cause.__cause__
         raise ToolFailure("connection_failed", f"the request to {origin} failed: {type(error).__name__}") from None
+    except ValueError as error:  # a host that cannot be encoded, say, found when it is resolved; or a Location
+        raise ToolFailure("connection_failed", f"the request to {origin} failed: {type(error).__name__}") from None
 
 
 async def _answer(answer: aiohttp.ClientResponse, limits: ToolLimits, fail_on_error: bool) -> JsonObject:
@@ -150,14 +152,28 @@ async def _answer(answer: aiohttp.ClientResponse, limits: ToolLimits, fail_on_er
             return {**result, "json": json.loads(raw)}
         except (ValueError, RecursionError):
             pass  # it said JSON and is not: it comes as text
-    return {**result, "text": raw.decode(answer.charset or "utf-8", errors="replace")}
+    try:
+        text = raw.decode(answer.charset or "utf-8", errors="replace")
+    except (LookupError, ValueError):  # a charset that nobody knows, or that is none of text
+        text = raw.decode("utf-8", errors="replace")
+    return {**result, "text": text}
+
+
+def check_url(url: str) -> str | None:
+    """Why the URL cannot be called, or None if it can, as far as it alone tells: where its host leads is not looked up."""
+    try:
+        _checked_url(url)
+    except ToolFailure as failure:
+        return failure.message
+    return None
 
 
 def _checked_url(url: str) -> URL:
     try:
         target = URL(url)
         host = target.host
-    except ValueError:
+        _ = target.port, str(target)  # yarl looks at some parts only when it is asked for them
+    except ValueError:  # UnicodeError is one
         host = None
         target = URL()
     if target.scheme not in ("http", "https") or not host:
@@ -185,14 +201,22 @@ def _refuse_literal(target: URL, limits: ToolLimits) -> None:
         raise ToolFailure("address_refused", f"{host} is not a public address")
 
 
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")
+)
+"""Special-purpose addresses (the registries of RFC 6890) that `is_global` of Python 3.11 takes for public."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if inner is not None:
             return _is_public(inner)
-        if address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 leads back into IPv4
+        if address in _NAT64:  # it leads back into IPv4
             return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in known for known in _NOT_PUBLIC)
 
 
 class _PublicResolver(AbstractResolver):
