@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from playcall.server.tools import ToolFailure, ToolLimits
+from playcall.server.tools.source import sizes
 
 from .conftest import Bench
 
@@ -95,3 +96,26 @@ async def test_unknown_and_wrong_parameters_are_named_without_their_values(bench
     assert failure.value.code == "parameters_invalid"
     assert "pasword" in failure.value.message
     assert "s3cret" not in failure.value.message
+
+
+async def test_what_is_the_servers_own_is_read_by_no_tool_whatever_the_read_roots_say(bench: Bench) -> None:
+    data = bench.root / "data"
+    bench.context.workspace = data / "workspaces" / "mine"
+    other = data / "workspaces" / "other"
+    for folder in (bench.context.workspace, other):
+        folder.mkdir(parents=True)
+        (folder / "f.py").write_text("secret = 1\n")
+    (data / "playcall.sqlite3").write_text("secret")
+    (bench.root / "open.py").write_text("secret = 2\n")
+    (bench.root / "link.py").symlink_to(other / "f.py")
+    bench.context.private_folders = (data,)
+    for path in (data / "playcall.sqlite3", other / "f.py", bench.root / "link.py", data, other):
+        assert await bench.refused("files.read", path=str(path)) == "path_refused"
+        assert await bench.refused("text.search", path=str(path), pattern="secret") == "path_refused"
+    assert (await bench.call("files.read", path="f.py"))["text"] == "secret = 1\n", "its own workspace is open"
+    root = str(bench.root)
+    listed = await bench.call("files.list", path=root, recursive=True)
+    assert [file["path"] for file in listed["files"]] == ["open.py"]
+    found = await bench.call("text.search", path=root, pattern="secret")
+    assert [match["file"] for match in found["matches"]] == ["open.py"]
+    assert (await bench.call(sizes, path=root))["files"] == 1

@@ -162,7 +162,7 @@ def test_the_worker_reports_its_progress(bench: Bench, capsys: pytest.CaptureFix
         (bench.root / f"{n}.txt").write_text("x\ny")
     (bench.root / "b.bin").write_bytes(b"x\0")
     job: Job = {
-        "root": str(bench.root), "pattern": "X", "files": "*", "ignore_case": True, "limit": 55, "max_bytes": 3
+        "root": str(bench.root), "skip": [], "pattern": "X", "files": "*", "ignore_case": True, "limit": 55, "max_bytes": 3
     }  # fmt: skip
     result = work(job)
     assert (result["count"], result["truncated"]) == (55, True)

@@ -165,6 +165,7 @@ class Operations:
         return ToolContext(
             workspace=self.workspace(task.run_id or task.id),
             read_roots=self._settings.read_roots,
+            private_folders=(self._settings.data_dir,),
             idempotency_key=key,
             limits=ToolLimits(allow_private_addresses=self._settings.allow_private_addresses),
             progress_sink=lambda done, total, message: reporter.progress(task, done, total, message),

@@ -68,6 +68,7 @@ class ToolContext:
 
     workspace: Path
     read_roots: tuple[Path, ...] = ()
+    private_folders: tuple[Path, ...] = ()
     idempotency_key: str = ""
     limits: ToolLimits = field(default_factory=ToolLimits)
     progress_sink: Progress = _no_progress
@@ -117,6 +118,7 @@ class ToolContext:
         """The real path of an existing file or folder in the workspace or under a read root.
 
         A relative path is looked for in the workspace, then in each read root; with `roots_first` the other way round.
+        What is private is outside, whatever the read roots say; the workspace itself is not.
 
         Raises:
             ToolFailure: `path_refused` (outside, or with `..`) or `not_found`.
@@ -135,7 +137,8 @@ class ToolContext:
                 # Whether something exists outside is not told either.
                 outside = outside or not any(candidate.is_relative_to(root) for root in roots)
                 continue
-            if any(real.is_relative_to(root) for root in roots):
+            inside = any(real.is_relative_to(root) for root in roots)
+            if inside and (real.is_relative_to(workspace) or not self.is_private(real)):
                 return real
             outside = True
         if outside:
@@ -143,6 +146,17 @@ class ToolContext:
         raise ToolFailure(
             "not_found", f"nothing is at {path!r} in the run's workspace or under the server's read roots"
         )
+
+    def is_private(self, real: Path) -> bool:
+        """Whether a real path lies in a folder of the server's own, which no read root opens: its database holds secrets.
+
+        Whoever walks a readable folder leaves such folders out.
+        """
+        return any(real.is_relative_to(folder) for folder in self.private())
+
+    def private(self) -> list[Path]:
+        """Their real paths."""
+        return [folder.resolve() for folder in self.private_folders]
 
     def read_bytes(self, path: str) -> tuple[Path, bytes]:
         """A readable file's real path and content.

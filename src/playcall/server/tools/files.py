@@ -35,11 +35,12 @@ def _list(parameters: ListParameters, context: ToolContext) -> JsonObject:
     folder = context.readable(parameters.path)
     if not folder.is_dir():
         raise ToolFailure("not_a_folder", f"{parameters.path!r} is not a folder")
+    private = context.private()
     found: list[JsonObject] = []
     truncated = False
     for directory, folders, names in os.walk(folder):
         context.check_stopped()
-        folders.sort()
+        folders[:] = sorted(name for name in folders if Path(directory, name) not in private)
         if not parameters.recursive:
             folders.clear()
         for name in sorted(names):

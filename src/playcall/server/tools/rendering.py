@@ -66,7 +66,9 @@ def _look(value: Any, names: Mapping[str, Any]) -> tuple[bool, JsonObject]:
     templates = list(_templates_in(value))
     if all(is_plain(template) for template in templates):
         return True, {}
-    found: set[tuple[str, ...]] = set().union(*(references(template) for template in templates))
+    found: set[tuple[str, ...]] = set()
+    for template in templates:
+        found |= references(template)
     needed: JsonObject = {}
     for name in {path[0] for path in found} & names.keys():
         holder = names[name]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from typing import Any, TypedDict
 
@@ -23,6 +23,7 @@ class Job(TypedDict):
     """`root` has been checked by whoever sends the job."""
 
     root: str
+    skip: list[str]
     pattern: str
     files: str
     ignore_case: bool
@@ -30,13 +31,15 @@ class Job(TypedDict):
     max_bytes: int
 
 
-def text_files(root: str, pattern: str) -> Iterator[str]:
-    """By name, without what is hidden, and without symbolic links."""
+def text_files(root: str, pattern: str, skip: Sequence[str] = ()) -> Iterator[str]:
+    """By name, without what is hidden, without symbolic links, and without the folders to be skipped."""
     if os.path.isfile(root):
         yield root
         return
     for directory, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
+        folders[:] = sorted(
+            f for f in folders if f[0] != "." and f != "__pycache__" and os.path.join(directory, f) not in skip
+        )
         for name in sorted(names):
             path = os.path.join(directory, name)
             if (
@@ -72,7 +75,7 @@ def work(job: Job) -> dict[str, Any]:
     root, limit = job["root"], job["limit"]
     matches: list[dict[str, str | int]] = []
     searched = 0
-    for path in text_files(root, job["files"]):
+    for path in text_files(root, job["files"], job["skip"]):
         text = text_of(path, job["max_bytes"])
         if text is None:
             continue

@@ -38,6 +38,7 @@ async def text_search(parameters: SearchParameters, context: ToolContext) -> Jso
     root = await context.in_thread(context.readable, parameters.path)
     job = {
         "root": str(root),
+        "skip": [str(folder) for folder in context.private()],
         "pattern": parameters.pattern,
         "files": parameters.files,
         "ignore_case": parameters.ignore_case,

@@ -108,11 +108,16 @@ class Walk:
         if root.is_file():
             return [root]
         found: list[Path] = []
+        private = self.context.private()
         for directory, folders, names in os.walk(
             root, onerror=lambda e: self.note(str(e.filename), "cannot be listed")
         ):
             self.context.check_stopped()
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _SKIPPED_FOLDERS)
+            folders[:] = sorted(
+                f
+                for f in folders
+                if not f.startswith(".") and f not in _SKIPPED_FOLDERS and Path(directory, f) not in private
+            )
             for name in sorted(names):
                 path = Path(directory, name)
                 if name.startswith(".") or path.is_symlink() or not path.is_file():
