@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from playcall.blocking_iterator import READ_AHEAD
 from playcall.errors import ClientClosedError, PlaycallError
 from playcall.faces import Awaiting, Blocking, FaceT, Service, call, stream
-from playcall.loop_thread import READ_AHEAD, LoopThread
+from playcall.loop_thread import LoopThread
 from tests.both_faces import FACES, items, value
 
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word", default="unset")

@@ -303,11 +303,12 @@ async def test_what_was_begun_before_a_fork_is_refused_in_the_child() -> None:
         """
         import os
         from playcall.errors import ClientClosedError
+        from playcall.blocking_iterator import BlockingIterator
         from playcall.loop_thread import LoopThread
         async def numbers():
             for n in range(1000):
                 yield n
-        iterator = LoopThread.shared().iterate(numbers)
+        iterator = BlockingIterator(LoopThread.shared(), numbers())
         next(iterator)
         child = os.fork()
         if child == 0:

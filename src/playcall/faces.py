@@ -22,7 +22,8 @@ from functools import partial, update_wrapper
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from .loop_thread import BlockingIterator, LoopThread
+from .blocking_iterator import BlockingIterator
+from .loop_thread import LoopThread
 
 __all__ = ["Awaiting", "Blocking", "Face", "FaceT", "Service", "call", "stream"]
 
@@ -101,4 +102,8 @@ class stream(Generic[P, T]):
             return self
         if not obj._blocking:  # pyright: ignore[reportPrivateUsage] - the descriptor is half of Service
             return MethodType(self._fn, obj)
-        return partial(LoopThread.shared().iterate, self._fn, obj._awaiting())  # pyright: ignore[reportPrivateUsage]
+        return partial(self._iterate, obj._awaiting())  # pyright: ignore[reportPrivateUsage]
+
+    def _iterate(self, twin: object, *args: Any, **kwargs: Any) -> BlockingIterator[T]:
+        # Any: the overload above has checked them against P.
+        return BlockingIterator(LoopThread.shared(), self._fn(twin, *args, **kwargs))

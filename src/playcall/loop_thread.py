@@ -14,12 +14,12 @@ import contextvars
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from .errors import ClientClosedError, PlaycallError
 
-__all__ = ["BlockingIterator", "LoopThread"]
+__all__ = ["CANCEL_WAIT_SECONDS", "LoopThread", "wait_for"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,8 +32,6 @@ FORK_WAIT_SECONDS = 1.0
 """How long a fork waits for the loop to hold still, and the loop for the fork."""
 SIGNAL_POLL_SECONDS = 0.5
 """How late a Ctrl-C may be seen at worst; mostly it is at once."""
-READ_AHEAD = 256
-"""Items that a blocking iterator holds ready beyond the one in use."""
 
 
 class LoopThread:
@@ -48,7 +46,8 @@ class LoopThread:
     def __init__(self) -> None:
         self._inbox: deque[Callable[[], None]] = deque()
         self._awake = False
-        self._inbox_lock = threading.Lock()
+        # Reentrant: the garbage collector may run a finaliser that posts while this very thread holds the lock.
+        self._inbox_lock = threading.RLock()
         self._loop = _new_loop()
         self._stopping = False
         self._pid = os.getpid()
@@ -104,7 +103,7 @@ class LoopThread:
         waiting = _Waiting(self, fn(*args, **kwargs))
         try:
             self.post(waiting.start)
-            _acquire(waiting.done)
+            wait_for(waiting.done)
         except ClientClosedError:  # by post(): nothing was begun
             waiting.coroutine.close()
             raise
@@ -115,10 +114,6 @@ class LoopThread:
                 waiting.done.acquire(timeout=CANCEL_WAIT_SECONDS)
             raise
         return waiting.take()
-
-    def iterate(self, make: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> BlockingIterator[T]:
-        """A blocking iterator over `make(*args, **kwargs)`, which starts at the first `next()`."""
-        return BlockingIterator(self, make(*args, **kwargs))
 
     def refuse_own_thread(self) -> None:
         """Raises PlaycallError on the loop thread, where waiting for the loop would never end."""
@@ -268,144 +263,7 @@ class _Waiting(Generic[T]):
         return self._result[0]
 
 
-class _Pump(Generic[T]):
-    """Drives one async iterator from one task, into a bounded buffer; never refers to the `BlockingIterator`."""
-
-    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
-        self.owner = owner
-        self.source = source
-        self.context = contextvars.copy_context()
-        self.items: deque[T] = deque()
-        self.error: BaseException | None = None
-        self.over = False
-        self.waiters: list[threading.Lock] = []
-        self.changed = threading.Lock()
-        self.room: asyncio.Event | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.ended = threading.Event()
-
-    def start(self) -> None:
-        self.room = asyncio.Event()
-        self.task = asyncio.get_running_loop().create_task(self._run(), context=self.context)
-
-    async def _run(self) -> None:
-        assert self.room is not None  # noqa: S101 - set by start()
-        try:
-            async for item in self.source:
-                with self.changed:
-                    self.items.append(item)
-                    full = len(self.items) >= READ_AHEAD
-                    if full:
-                        self.room.clear()
-                    self._wake()
-                if full:
-                    await self.room.wait()
-        except asyncio.CancelledError:
-            # By close(), or at the loop's end, the iteration is over; otherwise it would look complete, and is not.
-            if self.task is not None and not self.task.cancelling():
-                self.error = ClientClosedError("the iteration was cancelled from within")
-        except BaseException as error:  # it belongs to the iterating thread, whatever it is
-            self.error = error
-        finally:
-            aclose = getattr(self.source, "aclose", None)
-            if aclose is not None:
-                with contextlib.suppress(Exception):  # the iteration's own outcome has been kept already
-                    await aclose()
-            with self.changed:
-                self.over = True
-                self._wake()
-            self.ended.set()
-
-    def _wake(self) -> None:
-        for waiter in self.waiters:
-            waiter.release()
-        self.waiters.clear()
-
-    def make_room(self) -> None:
-        if self.room is not None:
-            self.room.set()
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-        else:
-            self.ended.set()
-
-
-class BlockingIterator(Generic[T]):
-    """Iterates on the calling thread over what the loop thread produces; reads up to `READ_AHEAD` items ahead.
-
-    Leaving the loop early is fine: `close()`, the end of a `with` block or garbage collection ends the source.
-    """
-
-    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
-        self._pump = _Pump(owner, source)
-        self._started = False
-        self._closed = False
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __next__(self) -> T:
-        pump = self._pump
-        while True:
-            with pump.changed:
-                if self._closed:
-                    raise StopIteration
-                if pump.items:
-                    item = pump.items.popleft()
-                    if len(pump.items) == READ_AHEAD // 2:
-                        pump.owner.post(pump.make_room)
-                    return item
-                if pump.over:
-                    error, pump.error = pump.error, None
-                    if error is None:
-                        raise StopIteration
-                    break
-                pump.owner.refuse_own_thread()
-                if not self._started:
-                    self._started = True
-                    try:
-                        pump.owner.post(pump.start)
-                    except ClientClosedError:
-                        self._started = False
-                        raise
-                waiter = threading.Lock()
-                waiter.acquire()
-                pump.waiters.append(waiter)
-            _acquire(waiter)
-        try:
-            raise error
-        finally:
-            del error  # no cycle: the traceback holds this frame
-
-    def close(self) -> None:
-        """Ends the source, waiting a moment for its cleaning up. Safe to call twice, and from any thread."""
-        pump = self._pump
-        with pump.changed:
-            if self._closed:
-                return
-            self._closed = True
-            if not self._started or pump.over:
-                return
-        with contextlib.suppress(ClientClosedError):  # the interpreter is exiting, and ends it by itself
-            pump.owner.post(pump.cancel)
-            if not pump.owner.is_current_thread:
-                pump.ended.wait(CANCEL_WAIT_SECONDS)
-
-    def __del__(self) -> None:
-        if self._started and not self._closed and not self._pump.over:
-            with contextlib.suppress(Exception):  # a finaliser has nobody to tell
-                self._pump.owner.post(self._pump.cancel)
-
-
-def _acquire(lock: threading.Lock) -> None:
+def wait_for(lock: threading.Lock) -> None:
     """Waits for the lock so that Ctrl-C is seen: a signal that comes just before the wait begins does not end it."""
     while not lock.acquire(timeout=SIGNAL_POLL_SECONDS):
         pass

@@ -25,8 +25,8 @@ from playcall import (
     RunSnapshot,
     deadline,
 )
+from playcall.blocking_iterator import BlockingIterator
 from playcall.faces import Awaiting, Blocking
-from playcall.loop_thread import BlockingIterator
 from playcall.models.agent import Agent, AgentSpec
 from playcall.models.event import AnyEvent
 from playcall.models.playbook import Playbook

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import PlaycallError
+from .failing import FAILED, INTERRUPTED, USAGE, fail, quiet_pipe
 
 __all__ = ["demo"]
 
@@ -34,7 +34,6 @@ NEEDS = (
 """What the backend imports beyond the client; one of these is missing where the extra is."""
 DEFAULT_REPORT = Path("playcall-demo-report.md")
 OWN_SOURCE = Path(__file__).resolve().parent.parent
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def demo(
@@ -61,16 +60,14 @@ def demo(
     report = _report(output)
     missing = next((name for name in NEEDS if find_spec(name) is None), None)
     if missing is not None:
-        _fail(FAILED, f"{missing} is missing; the demo needs: pip install 'playcall[all]'")
+        fail(FAILED, f"{missing} is missing; the demo needs: pip install 'playcall[all]'")
     try:
         with _terminable():
             ok = _run(source, report, plain)
     except KeyboardInterrupt:
-        _fail(INTERRUPTED, "interrupted; the backend was stopped and its data removed")
+        fail(INTERRUPTED, "interrupted; the backend was stopped and its data removed")
     except BrokenPipeError:
-        # Whoever read our lines has gone; the interpreter's own flush at exit must not fail over it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FAILED) from None
+        quiet_pipe()
     if not ok:
         raise typer.Exit(FAILED)
 
@@ -85,9 +82,9 @@ def _run(source: Path, report: Path, plain: bool | None) -> bool:
     try:
         outcome, verdict = tell(source, report, view_for(plain))
     except BackendStartError as error:
-        _fail(FAILED, f"the backend could not be started: {str(error).splitlines()[-1].removeprefix('playcall: ')}")
+        fail(FAILED, f"the backend could not be started: {str(error).splitlines()[-1].removeprefix('playcall: ')}")
     except PlaycallError as error:
-        _fail(FAILED, error.message)
+        fail(FAILED, error.message)
     print(json.dumps(outcome.as_dict(), ensure_ascii=False), flush=True)
     return outcome.status == RunStatus.COMPLETED and verdict.ok and outcome.report is not None
 
@@ -96,9 +93,9 @@ def _source(path: Path | None) -> Path:
     if path is None:
         return OWN_SOURCE
     if not path.exists():
-        _fail(USAGE, f"there is no folder {path}; give one with Python sources, or none for playcall's own")
+        fail(USAGE, f"there is no folder {path}; give one with Python sources, or none for playcall's own")
     if not path.is_dir():
-        _fail(USAGE, f"{path} is not a folder; give one with Python sources")
+        fail(USAGE, f"{path} is not a folder; give one with Python sources")
     source = path.resolve()
     try:
         # As the tools see it: what is hidden does not count.
@@ -107,20 +104,20 @@ def _source(path: Path | None) -> Path:
             for file in source.rglob("*.py")
         )
     except OSError as error:
-        _fail(USAGE, f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
+        fail(USAGE, f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
     if not found:
-        _fail(USAGE, f"there are no Python files under {path}; give a folder that has some")
+        fail(USAGE, f"there are no Python files under {path}; give a folder that has some")
     return source
 
 
 def _report(output: Path) -> Path:
     report = output.absolute()
     if report.is_dir():
-        _fail(USAGE, f"{output} is a folder; --output takes a file")
+        fail(USAGE, f"{output} is a folder; --output takes a file")
     if not report.parent.is_dir():
-        _fail(USAGE, f"there is no folder {report.parent} to put the report in; choose another place with --output")
+        fail(USAGE, f"there is no folder {report.parent} to put the report in; choose another place with --output")
     if not os.access(report.parent, os.W_OK | os.X_OK):
-        _fail(USAGE, f"the report cannot be written in {report.parent}; choose another place with --output")
+        fail(USAGE, f"the report cannot be written in {report.parent}; choose another place with --output")
     return report
 
 
@@ -136,8 +133,3 @@ def _terminable() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _fail(status: int, sentence: str) -> NoReturn:
-    typer.echo(f"playcall: {sentence}", err=True)
-    raise typer.Exit(status)

@@ -6,9 +6,11 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .failing import FAILED, fail
 
 if TYPE_CHECKING:
     from playcall.server.serving import Started
@@ -63,10 +65,10 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("playcall"):
             raise
-        _fail(f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
+        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
     if announce is not None and not os.access(announce.absolute().parent, os.W_OK | os.X_OK):
         # Now, not when the one API key has been made and could not be told.
-        _fail(f"{announce} cannot be written: its folder is missing or not writable")
+        fail(FAILED, f"{announce} cannot be written: its folder is missing or not writable")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def started(facts: Started) -> None:
@@ -96,7 +98,7 @@ def serve(
             on_started=started,
         )
     except StartupError as error:
-        _fail(str(error))
+        fail(FAILED, str(error))
 
 
 def _announce(file: Path, started: Started) -> None:
@@ -114,12 +116,7 @@ def _first_line(file: Path) -> str:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        _fail(f"the password file {file} cannot be read: {reason}")
+        fail(FAILED, f"the password file {file} cannot be read: {reason}")
     if not lines or not lines[0]:
-        _fail(f"the password file {file} has no first line")
+        fail(FAILED, f"the password file {file} has no first line")
     return lines[0]
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"playcall: {sentence}", err=True)
-    raise typer.Exit(1)
