@@ -10,9 +10,18 @@ from typing import Any
 
 import pytest
 
-from playcall.errors import ClientClosedError, RealtimeAuthError, RealtimeProtocolError, RealtimeTimeoutError
+from playcall.errors import (
+    ClientClosedError,
+    InvalidArgumentError,
+    RealtimeAuthError,
+    RealtimeError,
+    RealtimeProtocolError,
+    RealtimeTimeoutError,
+)
 from playcall.http.auth import Authenticator, BearerToken, Credentials, TokenEndpoint
+from playcall.models.cursor import Cursor
 from playcall.realtime.buffer import Batch, Buffer, Ended
+from playcall.realtime.codec import decode
 from playcall.realtime.connection import FRAMES_A_TURN, Connection
 from playcall.realtime.items import Want
 from playcall.realtime.states import ConnectionState
@@ -232,8 +241,6 @@ async def test_large_frames_are_cut_into_batches_whose_last_has_the_frames_end()
 
 
 def test_a_run_of_empty_frames_is_one_move_of_the_cursor() -> None:
-    from playcall.models.cursor import Cursor
-
     buffer = Buffer(8)
     woken: list[int] = []
     assert buffer.take(lambda: woken.append(1)) is None
@@ -269,4 +276,43 @@ async def test_a_frame_that_can_never_be_read_ends_its_subscription_and_spares_t
     assert isinstance(gone, Ended)
     assert isinstance(gone.error, RealtimeProtocolError)
     assert spared.take(lambda: None) is None
+    await connection.close()
+
+
+async def test_what_cannot_be_encoded_is_refused_and_never_registered() -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    for want in (Want("run:\udcff"), Want("tasks", ("task.\udcff",))):
+        with pytest.raises(InvalidArgumentError):
+            await connection.open(want, Buffer(1), wait=True, ends_at=None)
+    assert connection.picture().subscriptions == ()
+    assert connection.state is ConnectionState.IDLE
+    await connection.close()
+
+
+async def test_an_effect_that_raises_ends_its_own_subscription_and_skips_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Buffer):
+        def put_events(self, events: Any, to: Cursor) -> None:
+            raise ZeroDivisionError
+
+    transport = PipeTransport()
+    connection = connect(transport)
+    broken, healthy = Broken(256), Buffer(256)
+    await connection.open(Want("tasks"), broken, wait=True, ends_at=None)
+    await connection.open(Want("tasks"), healthy, wait=True, ends_at=None)
+    transport.logs["tasks"].append("task.created")
+    link = transport.links[0]
+    # Both in one turn: as effects of one flush they share their fate, were it not for each being done on its own.
+    session = connection._session
+    for frame in link.model.pump():
+        session.received(connection.loop.time(), decode(json.dumps(frame)))
+    connection.wake()
+    ended = broken.take(lambda: None)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.error, RealtimeError)
+    assert isinstance(healthy.take(lambda: None), Batch)
+    assert "an effect failed inside the client" in caplog.text
+    assert (connection.state, connection.picture().attempts) == (ConnectionState.READY, 1)
     await connection.close()

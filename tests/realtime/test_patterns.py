@@ -8,7 +8,14 @@ import pytest
 
 from playcall.errors import InvalidArgumentError
 from playcall.models.event import KnownEvent
-from playcall.realtime.patterns import COLLECTION_TYPES, HIGH_RATE_TYPES, check_types, collection_for, matches
+from playcall.realtime.patterns import (
+    COLLECTION_TYPES,
+    HIGH_RATE_TYPES,
+    check_topic,
+    check_types,
+    collection_for,
+    matches,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +77,14 @@ def test_types_that_make_no_sense_are_refused(types: Any) -> None:
 def test_types_are_patterns_or_none_for_all() -> None:
     assert check_types(None) is None
     assert check_types(iter(["a.*", "b"])) == ("a.*", "b")
+
+
+def test_what_no_server_takes_is_refused_before_anything_is_registered() -> None:
+    assert check_topic("run:" + "é" * 96) == "run:" + "é" * 96
+    for topic in ("", " ", "run:" + "x" * 97, "run:\udcff"):
+        with pytest.raises(InvalidArgumentError):
+            check_topic(topic)
+    assert check_types(["x" * 200] * 100) is not None
+    for types in (["x" * 201], ["x"] * 101, ["task.\udcff"]):
+        with pytest.raises(InvalidArgumentError):
+            check_types(types)

@@ -107,6 +107,31 @@ async def test_events_arrive_in_order_from_the_start_and_as_they_happen(face: Fa
     assert [item.data["n"] for item in items] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("topic", "types"),
+    [
+        ("run:\udcff", None),
+        ("run:" + "x" * 97, None),
+        ("tasks", ["x" * 201]),
+        ("tasks", ["x"] * 101),
+        ("tasks", ["\udcff"]),
+    ],
+)
+async def test_what_the_server_would_not_take_is_refused_at_once_and_spoils_nothing(
+    face: Face, server: ScriptedServer, topic: str, types: list[str] | None
+) -> None:
+    async with face.subscribe("tasks") as feed:
+        with pytest.raises(InvalidArgumentError):
+            face.subscribe(topic, types=types)
+        server.append("tasks")
+        assert seqs(await take(feed, 1)) == [1]
+
+
+def test_a_name_for_the_client_that_cannot_be_sent_is_refused(server: ScriptedServer) -> None:
+    with pytest.raises(ConfigurationError, match="not Unicode"):
+        WebSocketClient(server.url, user_agent="\udcff")
+
+
 async def test_head_means_from_now_on_and_a_cursor_from_after_it(face: Face, server: ScriptedServer) -> None:
     for n in range(3):
         server.append("tasks", n=n)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
 from ..errors import (
     ClientClosedError,
     ConfigurationError,
+    InvalidArgumentError,
     PlaycallError,
     RealtimeAuthError,
     RealtimeTimeoutError,
@@ -39,6 +40,7 @@ from .effects import (
 from .items import Want
 from .session import RENEW_SECONDS, Session
 from .states import ConnectionState, RealtimePicture, StateChange, SubscriptionPicture
+from .subscription import Subscription
 from .transports.base import Closed, Link, LinkLostError, Transport, UpgradeRefusedError
 
 if TYPE_CHECKING:
@@ -117,10 +119,12 @@ class Connection:
             ends_at: The `time.monotonic()` moment at which waiting ends, None for never.
 
         Raises:
+            InvalidArgumentError: it cannot be said in a frame; nothing was registered.
             RealtimeTimeoutError: no answer in time; the subscription was withdrawn.
             RealtimeError: it was refused, or the connection failed for good.
             ClientClosedError: closed before or meanwhile.
         """
+        _check_sendable(want)
         key = self._session.subscribe(self.loop.time(), want)
         self._buffers[key] = buffer
         answer: asyncio.Future[PlaycallError | None] = self.loop.create_future()
@@ -244,7 +248,13 @@ class Connection:
         try:
             while effects := self._session.take_effects():
                 for effect in effects:
-                    self._do(effect)
+                    try:
+                        self._do(effect)
+                    except Exception as error:
+                        # Ours: the subscription that it was for ends, and nothing else suffers.
+                        kind = type(error).__name__
+                        log.exception("an effect failed inside the client", extra={"event": "realtime.defect"})
+                        self._session.undone(effect, f"inside the client ({kind})")
         finally:
             self._flushing = False
         self._arm()
@@ -271,9 +281,9 @@ class Connection:
                 if (buffer := self._buffers.get(key)) is not None:
                     buffer.put_gap(gap)
             case End(key, error):
+                self._answer(key, error)
                 if (buffer := self._buffers.pop(key, None)) is not None:
                     buffer.end(error)
-                self._answer(key, error)
             case Moved(change):
                 self._moved(change)
             case RenewCredentials():
@@ -456,6 +466,16 @@ class Connection:
         known = await self._transport.is_known(headers)
         self._session.identity(known)
         self._flush()
+
+
+def _check_sendable(want: Want) -> None:
+    """Raises InvalidArgumentError where the frame that asks for `want` cannot be encoded."""
+    try:
+        encode(Subscription(0, want).ask("s0", 0))
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"the subscription to {want.topic!r} cannot be said in JSON ({type(error).__name__})"
+        ) from None
 
 
 class _NoCredentialsError(PlaycallError):

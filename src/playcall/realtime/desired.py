@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import EventGapError, PlaycallError, RealtimeError, RealtimeProtocolError, TopicForbiddenError
-from ..models.frames import Credit, Ended, ErrorFrame, Events, Subscribed, Unsubscribe
+from ..models.frames import Credit, Ended, ErrorFrame, Events, Subscribe, Subscribed, Unsubscribe
 from ..models.frames import Gap as GapFrame
 from . import schedule
 from .effects import Answered, DeclareGap, Deliver, Effect, End, Send
@@ -119,6 +119,16 @@ class Desired:
     def end_all(self, error: PlaycallError) -> None:
         for subscription in self.all:
             self._end(subscription, error)
+
+    def undone(self, effect: Effect, why: str) -> None:
+        """The subscription that `effect` was for cannot go on."""
+        subscription: Subscription | None = None
+        if isinstance(effect, Deliver | DeclareGap | Answered):
+            subscription = self._all.get(effect.key)
+        elif isinstance(effect, Send) and isinstance(effect.frame, Subscribe | Credit):
+            subscription = self._by_sid.get(effect.frame.sid)
+        if subscription is not None:
+            self._end(subscription, RealtimeError(f"the subscription to {subscription.want.topic!r} ended {why}"))
 
     # --- frames -------------------------------------------------------------------------------------------------------
 

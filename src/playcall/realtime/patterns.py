@@ -9,7 +9,15 @@ from functools import lru_cache
 from ..errors import InvalidArgumentError
 from ..models import topic as topics
 
-__all__ = ["COLLECTION_TYPES", "HIGH_RATE_TYPES", "check_types", "collection_for", "matches"]
+__all__ = [
+    "COLLECTION_TYPES",
+    "HIGH_RATE_TYPES",
+    "check_topic",
+    "check_types",
+    "collection_for",
+    "is_unicode",
+    "matches",
+]
 
 COLLECTION_TYPES: dict[str, tuple[str, ...]] = {
     topics.RUNS: tuple(
@@ -47,6 +55,12 @@ _NOUNS = {
 }
 
 
+MAX_TOPIC_LENGTH = 100
+MAX_PATTERNS = 100
+MAX_PATTERN_LENGTH = 200
+"""What a server takes (docs/realtime.md, «The server»)."""
+
+
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
@@ -57,11 +71,29 @@ def matches(pattern: str, type: str) -> bool:
     return _compiled(pattern).fullmatch(type) is not None
 
 
+def check_topic(topic: str) -> str:
+    """Raises InvalidArgumentError: no text, longer than 100 characters, or not Unicode."""
+    if not isinstance(topic, str) or not topic.strip():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"a topic is a name such as 'tasks' or 'run:ID', got {topic!r}")
+    if len(topic) > MAX_TOPIC_LENGTH or not is_unicode(topic):
+        raise InvalidArgumentError(f"a topic has at most {MAX_TOPIC_LENGTH} characters of Unicode, got {topic[:120]!r}")
+    return topic
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be sent: Python's strings may hold halves of surrogate pairs, which UTF-8 does not have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_types(types: Iterable[str] | None) -> tuple[str, ...] | None:
     """The patterns as the wire has them; None means all types.
 
     Raises:
-        InvalidArgumentError: a single string, or a pattern that is empty.
+        InvalidArgumentError: a single string, a pattern that is empty or longer than 200 characters, or more than 100.
     """
     if types is None:
         return None
@@ -71,6 +103,12 @@ def check_types(types: Iterable[str] | None) -> tuple[str, ...] | None:
     for pattern in checked:
         if not isinstance(pattern, str) or not pattern or pattern != pattern.strip():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
             raise InvalidArgumentError(f"a type pattern is a non-empty string such as 'task.*', got {pattern!r}")
+        if len(pattern) > MAX_PATTERN_LENGTH or not is_unicode(pattern):
+            raise InvalidArgumentError(
+                f"a type pattern has at most {MAX_PATTERN_LENGTH} characters of Unicode, got {pattern[:220]!r}"
+            )
+    if len(checked) > MAX_PATTERNS:
+        raise InvalidArgumentError(f"types has at most {MAX_PATTERNS} patterns, got {len(checked)}")
     if not checked:
         raise InvalidArgumentError("types is empty, so nothing would ever match; leave it out for all types")
     return checked

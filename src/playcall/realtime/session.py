@@ -169,6 +169,11 @@ class Session:
     def finished(self) -> None:
         self._move(ConnectionState.CLOSED, "closed by the user")
 
+    def undone(self, effect: Effect, why: str) -> None:
+        """An effect could not be done: its subscription ends, if it has one."""
+        self.problem = why
+        self.desired.undone(effect, why)
+
     # --- what happens to the connection -------------------------------------------------------------------------------
 
     def opened(self, now: float) -> None:

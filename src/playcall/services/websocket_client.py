@@ -32,7 +32,7 @@ from ..realtime.cursors import CursorStore
 from ..realtime.feed import BlockingFeed, Feed, Opening
 from ..realtime.handlers import BlockingRegistration, Handler, OnHandlerGap, Registration
 from ..realtime.items import DEFAULT_WINDOW, Gap, OnGap, Start, Want
-from ..realtime.patterns import check_types, collection_for
+from ..realtime.patterns import check_topic, check_types, collection_for, is_unicode
 from ..realtime.states import ConnectionState, RealtimePicture, StateChange
 from ..realtime.transports.websocket import WebSocketTransport
 
@@ -126,6 +126,8 @@ class WebSocketClient:
         """
         if auth is not None and authenticator is not None:
             raise ConfigurationError("give auth= or authenticator=, not both")
+        if not is_unicode(user_agent):
+            raise ConfigurationError(f"user_agent is not Unicode: {user_agent!r}")
         self._url = base_url(url)
         self._deadline_seconds = (
             None if deadline_seconds is None else check_seconds(deadline_seconds, "deadline_seconds")
@@ -295,8 +297,7 @@ class WebSocketClient:
 
     def opening(self, topic: str, on_gap: OnGap, options: SubscribeOptions) -> Opening:
         """The arguments of `subscribe`, checked."""
-        if not isinstance(topic, str) or not topic.strip():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise InvalidArgumentError(f"a topic is a name such as 'tasks' or 'run:ID', got {topic!r}")
+        check_topic(topic)
         if on_gap not in ("raise", "yield"):
             raise InvalidArgumentError(f'on_gap is "raise" or "yield", got {on_gap!r}')
         types = check_types(options.get("types"))
