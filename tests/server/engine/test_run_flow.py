@@ -12,7 +12,7 @@ from playcall.models import JsonObject
 from playcall.server.problems import ApiError
 from playcall.server.store.tables import AgentRow, RunRow
 
-from .conftest import House
+from .conftest import House, move_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -371,3 +371,40 @@ async def test_a_large_output_is_whole_in_the_step_and_cut_in_the_event(house: H
     last = json.loads((await house.events(f"run:{run_id}"))[-1].data)["run"]["output"]
     assert last["truncated"] is True
     assert last["size_bytes"] > 200_000
+
+
+BURNS = "{% for i in range(600) %}{% for j in range(800) %}{% set x = (i * j) ** 2 %}{% endfor %}{% endfor %}"
+
+
+async def test_rendering_ends_with_its_steps_time_and_with_a_cancellation(house: House) -> None:
+    await house.agent("a", ["files.write"])
+    run_id = await house.start({"agents": ["a"], "steps": [write("s", BURNS, timeout_seconds=0.3)]})
+    run = await house.ended(run_id)
+    assert run.error is not None
+    assert (run.status, run.error["code"]) == ("failed", "template_failed")
+    assert "0.3 s" in run.error["message"]
+    run_id = await house.start({"agents": ["a"], "steps": [write("s", BURNS)]})
+    await house.until_event(f"run:{run_id}", "run.step.started")
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, run_id)
+        assert row is not None
+        await house.engine.commands.cancel_run(tx, row)
+    house.engine.stop_work(run_id)
+    assert (await house.ended(run_id)).status == "cancelled"
+
+
+async def test_waiting_takes_no_place_from_others(house: House, opened: House) -> None:
+    other = await move_in(opened)
+    await other.agent("a", ["text.stats"])
+    await house.agent("a", ["wait"])
+    parallel = {"id": "p", "type": "work_in_parallel", "agents": ["a:wait"] * 20, "parameters": {"seconds": 600}}
+    waits = await house.start({"agents": ["a"], "steps": [parallel]})
+    await house.until_event(f"run:{waits}", "task.started", count=20)
+    quick = await other.start({"agents": ["a"], "steps": [step("s", "a", "text.stats", {"text": "a"})]})
+    assert (await other.ended(quick)).status == "completed"
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, waits)
+        assert row is not None
+        await house.engine.commands.cancel_run(tx, row)
+    house.engine.stop_work(waits)
+    await house.ended(waits)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .announce import Emits, announce_agent, announce_artifact, announce_task
 from .failure import StepFailed, Superseded, failure_of
 from .records import ENDED_TASK
 from .reporter import Reporter
+from .slots import Slots
 from .work import Work
 
 __all__ = ["Operations", "end_task", "release_agent"]
@@ -36,6 +38,8 @@ _log = logging.getLogger("playcall.server.engine")
 
 AT_ONCE = 16
 """Operations that one process works on at the same time; the others wait as queued."""
+_SLOTLESS = frozenset({"wait"})
+"""They only let time pass. The names of built-in tools are nobody else's."""
 AGENT_POLL_SECONDS = 2.0
 """How long a start of an agent may go unnoticed that another process made."""
 
@@ -60,7 +64,7 @@ class Operations:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = Slots(AT_ONCE)
         self._agent_changed: dict[str, asyncio.Event] = {}
 
     def agent_changed(self, agent_id: str) -> None:
@@ -68,6 +72,10 @@ class Operations:
         event = self._agent_changed.get(agent_id)
         if event is not None:
             event.set()
+
+    def slot(self, owner_id: str) -> AbstractAsyncContextManager[None]:
+        """One of the places for work, shared fairly among owners."""
+        return self._slots.held_by(owner_id)
 
     def workspace(self, id: str) -> Path:
         """The folder of a run, or of a task without one."""
@@ -92,7 +100,7 @@ class Operations:
             )
         try:
             await self._until_agent_works(task)
-            async with self._slots:
+            async with contextlib.nullcontext() if task.operation in _SLOTLESS else self.slot(task.owner_id):
                 tool = await unbroken(self._start(task, reporter))
                 context = self._context(task, reporter)
                 output = await self._call(tool, task, context)

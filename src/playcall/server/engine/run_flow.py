@@ -213,14 +213,11 @@ class RunFlow:
 
     async def _attempt(self, run: RunRow, step: Step, attempt: int, names: JsonObject, work: Work) -> Any:
         """The step's output, of whatever type JSON holds."""
-        timer = asyncio.timeout(step.timeout_seconds)
+        slot = self._operations.slot(run.owner_id)
         try:
-            async with timer:
-                parameters = await render_templates(step.parameters, names)
+            parameters = await render_templates(step.parameters, names, seconds=step.timeout_seconds, slot=slot)
         except TemplateProblem as problem:
             raise StepFailed("template_failed", str(problem)) from None
-        except TimeoutError:
-            raise StepFailed("timeout", f"rendering was stopped after {step.timeout_seconds:g} s") from None
         if isinstance(step, StandardStep):
             operations = [(step.agent, step.operation, parameters)]
         elif isinstance(step, ParallelStep):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,18 @@ _METHODS = frozenset(["items", "keys", "values", "get"])
 _PATHS = sorted({str(Path(file).parents[1]) for file in (jinja2.__file__, markupsafe.__file__)})
 
 
-async def render_templates(value: Any, names: Mapping[str, Any]) -> Any:
+async def render_templates(
+    value: Any,
+    names: Mapping[str, Any],
+    *,
+    seconds: float | None = None,
+    slot: AbstractAsyncContextManager[None] | None = None,
+) -> Any:
     """`value` with every template in its strings rendered, as `templating.render_value` does it.
+
+    Args:
+        seconds: For less time than `RENDER_SECONDS`.
+        slot: Held while a process is needed.
 
     Raises:
         TemplateProblem: it cannot be read or rendered, or takes too much time or memory.
@@ -34,7 +45,8 @@ async def render_templates(value: Any, names: Mapping[str, Any]) -> Any:
     at_once, needed = await asyncio.to_thread(_look, value, names)
     if at_once:
         return await asyncio.to_thread(render_value, value, names)
-    return await _apart({"value": value, "names": needed})
+    async with slot or nullcontext():
+        return await _apart({"value": value, "names": needed}, min(seconds or RENDER_SECONDS, RENDER_SECONDS))
 
 
 async def render_template(template: str, names: Mapping[str, Any]) -> str:
@@ -46,14 +58,14 @@ async def render_template(template: str, names: Mapping[str, Any]) -> str:
     at_once, needed = await asyncio.to_thread(_look, template, names)
     if at_once:
         return await asyncio.to_thread(render_text, template, names)
-    return str(await _apart({"template": template, "names": needed}))
+    return str(await _apart({"template": template, "names": needed}, RENDER_SECONDS))
 
 
-async def _apart(job: JsonObject) -> Any:
+async def _apart(job: JsonObject, seconds: float) -> Any:
     try:
-        answer: JsonObject = await bounded(_MODULE, job, seconds=RENDER_SECONDS, paths=_PATHS)
+        answer: JsonObject = await bounded(_MODULE, job, seconds=seconds, paths=_PATHS)
     except TimeoutError:
-        raise TemplateProblem(f"rendering took longer than {RENDER_SECONDS:g} s") from None
+        raise TemplateProblem(f"rendering took longer than {seconds:g} s") from None
     except BrokenOff:
         raise TemplateProblem("rendering took more memory or time than a template may") from None
     if "problem" in answer:
