@@ -25,6 +25,7 @@ __all__ = ["JSON_TYPES", "YAML_TYPES", "Document", "DocumentError", "read_docume
 JSON_TYPES = ("application/json",)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
+MAX_BYTES = 262_144
 MAX_NODES = 50_000
 MAX_DEPTH = 64
 
@@ -64,9 +65,11 @@ async def read_document(body: bytes, content_type: str | None) -> Document:
     """The body of a request that may be JSON or YAML.
 
     Raises:
-        ApiError: 400 `invalid_json`; 415: neither JSON nor YAML.
+        ApiError: 400 `invalid_json`; 413; 415: neither JSON nor YAML.
         DocumentError: It is not YAML, or YAML that is refused.
     """
+    if len(body) > MAX_BYTES:
+        raise ApiError(413, "body_too_large", f"a document is at most {MAX_BYTES:,} bytes, not {len(body):,}")
     media_type = (content_type or JSON_TYPES[0]).partition(";")[0].strip().lower()
     if media_type in YAML_TYPES:
         # In a thread: a large text takes a while, and other requests should not.

@@ -18,7 +18,7 @@ from playcall.models import FieldProblem
 
 from .command import Replayed
 from .context import context_of
-from .locations import clean_loc
+from .locations import MAX_PROBLEMS, clean_loc
 from .log import EventTooLargeError
 from .problems import ApiError, problem_response
 
@@ -96,7 +96,7 @@ def _detail_of(error: HTTPException, request: Request) -> str:
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
     invalid = cast("RequestValidationError", error)
-    problems = [_field_problem(item, cast("object", invalid.body)) for item in invalid.errors()]
+    problems = [_field_problem(item, cast("object", invalid.body)) for item in invalid.errors()[:MAX_PROBLEMS]]
     return problem_response(
         422,
         "invalid_request",

@@ -12,7 +12,9 @@ from pydantic_core import ErrorDetails
 
 from playcall.models import FieldProblem
 
-__all__ = ["clean_loc", "field_problems"]
+__all__ = ["MAX_PROBLEMS", "clean_loc", "field_problems"]
+
+MAX_PROBLEMS = 100
 
 
 def clean_loc(loc: Sequence[str | int], value: object, *, missing: bool) -> tuple[str | int, ...]:
@@ -36,8 +38,13 @@ def clean_loc(loc: Sequence[str | int], value: object, *, missing: bool) -> tupl
 
 
 def field_problems(error: ValidationError, value: object) -> list[FieldProblem]:
-    """What a model found wrong with a body, `loc` from the body's root; a path is reported once for each message."""
-    return _unique(_problem(item, value) for item in error.errors(include_url=False, include_input=False))
+    """What a model found wrong with a body, `loc` from the body's root; a path is reported once for each message.
+
+    Of very many, the first `MAX_PROBLEMS`: nobody reads more, and an answer should not be larger than what it answers.
+    """
+    return _unique(
+        _problem(item, value) for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+    )
 
 
 def _problem(item: ErrorDetails, value: object) -> FieldProblem:

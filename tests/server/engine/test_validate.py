@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from playcall.models import Agent, JsonObject, PlaybookSpec, Tool
 from playcall.models.ids import AgentId, ToolId
 from playcall.server.clock import utc_now
 from playcall.server.engine import validate_playbook
+from playcall.server.engine.flow import ancestors, reached_from
 
 NOW = utc_now()
 
@@ -123,3 +128,82 @@ def test_what_is_shared_out_must_be_a_list(parameters: JsonObject, type: str | N
 
 def test_a_step_called_end_is_refused() -> None:
     assert "step_reserved" in [p[1] for p in problems([step("end")])]
+
+
+# --- bounds ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_problems_are_told_at_most() -> None:
+    assert len(problems([step("a", parameters={f"p{n}": "{{" for n in range(1_000)})])) == 100
+
+
+def test_long_messages_are_cut() -> None:
+    spec = PlaybookSpec.model_validate(
+        {
+            "name": "p",
+            "agents": ["reader"],
+            "steps": [step("a")],
+            "inputs": {"n": {"type": "string", "default": "x", "choices": ["y" * 5_000]}},
+        }
+    )
+    (problem,) = validate_playbook(spec, agents=AGENTS, tools=TOOLS)
+    assert len(problem.msg) < 1_100
+
+
+def test_text_is_bounded_after_aliases_are_counted() -> None:
+    text = "{{ inputs.x }}" * 1_000
+    (problem,) = problems([step("a", parameters={"many": [text] * 20})])
+    assert problem[1] == "playbook_too_large"
+    branches = [{"condition": text, "next": "a"}] * 20
+    assert problems([step("a", next_conditions=branches)])[0][1] == "playbook_too_large"
+
+
+def test_few_names_are_compared_for_suggestions(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+    closest = difflib.get_close_matches
+
+    def counted(name: str, known: list[str], n: int) -> list[str]:
+        nonlocal compared
+        compared += len(known)
+        return closest(name, known, n=n)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    names = [f"{n:04}" + "x" * 60 for n in range(2_500)]
+    known = {name: agent(name, []) for name in names}
+    spec = PlaybookSpec.model_validate(
+        {"name": "p", "agents": [name[1:] for name in names], "steps": [step("a", agent="y" * 200)]}
+    )
+    found = validate_playbook(spec, agents=known, tools=TOOLS)
+    assert len(found) == 100
+    assert found[0].suggestion is not None
+    assert compared <= 1_000
+
+
+def test_the_largest_playbook_is_judged_in_a_moment() -> None:
+    """It took a minute when the names of all steps were collected for each reference."""
+    steps = [
+        step(
+            f"s{n}",
+            parameters={"x": "{{ steps.s0.output }}{{ steps.s1.output }}"},
+            next_conditions=[{"condition": "output", "next": f"s{n + 1}"}],
+        )
+        for n in range(2, 1_999)
+    ]
+    begun = time.monotonic()
+    assert problems([step("s0"), step("s1"), *steps, step("s1999")]) == []
+    assert time.monotonic() - begun < 20
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.lists(st.sets(st.integers(0, n - 1)), min_size=n, max_size=n).map(
+            lambda rows: {str(i): [str(t) for t in sorted(row) if t > i] for i, row in enumerate(rows)}
+        )
+    )
+)
+def test_what_may_have_run_before_is_what_leads_there(graph: dict[str, list[str]]) -> None:
+    before = ancestors(graph)
+    for earlier in graph:
+        reached = reached_from(earlier, graph)
+        for later in graph:
+            assert before(earlier, later) is (later in reached and later != earlier)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import pytest_asyncio
+from sqlalchemy import select
+
+from playcall.models import FieldProblem
+from playcall.server.store.tables import AgentRow, PlaybookRow
 
 from ..conftest import Answer, Api
 
@@ -106,7 +111,7 @@ async def test_a_text_that_is_no_yaml_says_where(api: Api) -> None:
 
 async def test_a_step_type_that_does_not_exist_is_one_problem(api: Api) -> None:
     answer = await post(api, TEXT.replace("type: standard", "type: dance"))
-    assert [error["loc"] for error in answer.json["errors"]] == [["body", "steps", 0]]
+    assert [error["loc"] for error in answer.json["errors"]] == [["body", "steps", 0, "type"]]
 
 
 async def test_validate_tells_all_and_stores_nothing(api: Api) -> None:
@@ -130,3 +135,81 @@ async def test_a_name_is_taken_once(api: Api) -> None:
     await post(api, TEXT)
     answer = await post(api, TEXT)
     assert (answer.status, answer.json["code"]) == (409, "name_taken")
+
+
+async def test_judging_holds_up_neither_the_server_nor_its_writers(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens in a thread, with no transaction open: so it can wait for a write here without waiting for ever."""
+    playbook = (await post(api, TEXT)).json
+    written = 0
+
+    def judge(*_args: object, **_kwargs: object) -> list[FieldProblem]:
+        nonlocal written
+        api.server.call(api.server.core.database.meta("epoch"))
+        api.server.call(_write(api))
+        written += 1
+        return []
+
+    monkeypatch.setattr("playcall.server.routes.playbooks.validate_playbook", judge)
+    await api.ok("POST", "/playbooks/validate", json=spec())
+    await api.ok("POST", "/playbooks", json=spec(name="another"))
+    await api.ok("PUT", f"/playbooks/{playbook['id']}", json=spec(name="replaced"))
+    await api.ok("PATCH", f"/playbooks/{playbook['id']}", json={"description": "changed"})
+    assert written == 4
+
+
+async def _write(api: Api) -> None:
+    async with api.server.core.database.write() as tx:
+        await tx.session.execute(select(AgentRow.id).limit(1))
+
+
+async def test_a_call_that_was_answered_gets_its_answer_whatever_is_wrong_now(api: Api) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = await api("POST", "/playbooks", json=spec(), headers=key)
+    patch_key = {"Idempotency-Key": "k2"}
+    patched = await api("PATCH", f"/playbooks/{first.json['id']}", json={"description": "d"}, headers=patch_key)
+    (agent,) = (await api.ok("GET", "/agents"))["items"]
+    await api.ok("DELETE", f"/agents/{agent['id']}")
+    again = await api("POST", "/playbooks", json=spec(), headers=key)
+    assert (again.status, again.json) == (201, first.json)
+    assert (await api("POST", "/playbooks", json=spec(name="b"))).status == 422
+    await api.ok("DELETE", f"/playbooks/{first.json['id']}")
+    again = await api("PATCH", f"/playbooks/{first.json['id']}", json={"description": "d"}, headers=patch_key)
+    assert (again.status, again.json) == (200, patched.json)
+    assert (await api("PATCH", f"/playbooks/{first.json['id']}", json={"description": "d"})).status == 404
+
+
+@pytest.mark.parametrize(("changes", "status"), [(1, 200), (4, 200), (5, 503)])
+async def test_a_patch_stores_what_was_judged(
+    api: Api, monkeypatch: pytest.MonkeyPatch, changes: int, status: int
+) -> None:
+    """Somebody else changes the playbook while it is judged: then what comes of it is judged anew."""
+    playbook = (await post(api, TEXT)).json
+    left = changes
+
+    async def change() -> None:
+        async with api.server.core.database.write() as tx:
+            row = (await tx.session.execute(select(PlaybookRow).where(PlaybookRow.id == playbook["id"]))).scalar_one()
+            row.version += 1
+            row.description = f"theirs {left}"
+
+    def judge(*_args: object, **_kwargs: object) -> list[FieldProblem]:
+        nonlocal left
+        if left:
+            left -= 1
+            api.server.call(change())
+        return []
+
+    monkeypatch.setattr("playcall.server.routes.playbooks.validate_playbook", judge)
+    answer = await api("PATCH", f"/playbooks/{playbook['id']}", json={"name": "mine"})
+    assert answer.status == status
+    if status == 200:
+        assert (answer.json["name"], answer.json["description"]) == ("mine", "theirs 0")
+
+
+async def test_a_document_is_bounded_in_bytes_and_in_problems(api: Api) -> None:
+    large = await api("POST", "/playbooks", json=spec(description="x" * 262_144))
+    assert (large.status, large.json["code"]) == (413, "body_too_large")
+    many = await api("POST", "/playbooks", json=spec(tags=[1] * 50_000))
+    assert (many.status, len(many.json["errors"])) == (422, 100)
+    many = await api("POST", "/agents", json={"name": "a", "tools": [1] * 50_000})
+    assert (many.status, len(many.json["errors"])) == (422, 100)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ...models import Step
 from ...models.playbook import END
 from .conditions import holds
 
-__all__ = ["ancestors", "find_cycle", "next_step", "successors"]
+__all__ = ["ancestors", "find_cycle", "next_step", "reached_from", "successors"]
 
 
 def successors(steps: Sequence[Step]) -> dict[str, list[str]]:
@@ -46,23 +47,31 @@ def _fallback(steps: Sequence[Step], index: int) -> str | None:
     return steps[index].next or following
 
 
-def ancestors(graph: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """For each step, those that may have run before it."""
-    incoming: dict[str, set[str]] = {step: set() for step in graph}
-    for step, targets in graph.items():
-        for target in targets:
-            incoming[target].add(step)
-    result: dict[str, set[str]] = {}
-    for step in graph:
-        seen: set[str] = set()
-        pending = list(incoming[step])
-        while pending:
-            before = pending.pop()
-            if before not in seen:
-                seen.add(before)
-                pending.extend(incoming[before])
-        result[step] = seen
-    return result
+def ancestors(graph: Mapping[str, Sequence[str]]) -> Callable[[str, str], bool]:
+    """Tells whether its first step may have run before its second. In a graph with a loop, any may have."""
+    try:
+        # The sorter takes what comes before for what comes after: so the last steps are first.
+        order = [*TopologicalSorter(graph).static_order()][::-1]
+    except CycleError:
+        return lambda _before, _step: True
+    # A set of steps is a number, because thousands of sets of thousands of names are too much to hold.
+    bits = {step: 1 << index for index, step in enumerate(order)}
+    before = dict.fromkeys(order, 0)
+    for step in order:
+        for target in graph[step]:
+            before[target] |= before[step] | bits[step]
+    return lambda earlier, step: bool(before[step] & bits[earlier])
+
+
+def reached_from(first: str, graph: Mapping[str, Sequence[str]]) -> set[str]:
+    """The steps that some way leads to, the first one among them."""
+    reached = {first}
+    pending = [first]
+    while pending:
+        new = [target for target in graph[pending.pop()] if target not in reached]
+        reached.update(new)
+        pending.extend(new)
+    return reached
 
 
 def find_cycle(graph: Mapping[str, Sequence[str]]) -> list[str] | None:

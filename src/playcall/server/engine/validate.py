@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ...models import Agent, FieldProblem, PlaybookSpec, Step, Tool
@@ -11,12 +12,20 @@ from ...models.playbook import END, ParallelStep, StandardStep
 from ..tools.json_kinds import is_list, is_object
 from ..tools.templating import check_template, references
 from .conditions import check_condition, condition_references
-from .flow import ancestors, find_cycle, successors
+from .flow import ancestors, find_cycle, reached_from, successors
 from .inputs import check_value
 
 __all__ = ["BUILT_STEP_TYPES", "validate_playbook"]
 
 BUILT_STEP_TYPES = ("standard", "work_in_parallel")
+
+MAX_TEXT_CHARACTERS = 262_144
+MAX_PROBLEMS = 100
+MAX_MESSAGE_CHARACTERS = 1_000
+MAX_COMPARISONS = 1_000
+"""Of names, for suggestions, in all: each takes up to a tenth of a millisecond."""
+COMPARISONS_AT_ONCE = 200
+SUGGESTION_CHARACTERS = 64
 
 Loc = list[str | int]
 
@@ -24,8 +33,34 @@ Loc = list[str | int]
 def validate_playbook(
     spec: PlaybookSpec, *, agents: Mapping[str, Agent], tools: Mapping[str, Tool]
 ) -> list[FieldProblem]:
-    """Every problem of the playbook; `loc` counts from the playbook's root. `agents` and `tools` are by name."""
-    return list(_Validation(spec, agents, tools).problems())
+    """The playbook's problems, the first hundred of them; `loc` counts from the playbook's root.
+
+    `agents` and `tools` are by name. It takes up to a few seconds for what `MAX_TEXT_CHARACTERS` lets through: call it in
+    a thread.
+    """
+    if (size := sum(_texts(spec))) > MAX_TEXT_CHARACTERS:
+        message = (
+            f"the steps' parameters and conditions have {size:,} characters in all; {MAX_TEXT_CHARACTERS:,} are taken"
+        )
+        return [_problem(["steps"], message, "playbook_too_large")]
+    return list(islice(_Validation(spec, agents, tools).problems(), MAX_PROBLEMS))
+
+
+def _texts(spec: PlaybookSpec) -> Iterator[int]:
+    """The lengths of what is read as a template or a condition: with YAML's aliases, more than the document has."""
+    pending: list[Any] = [step.parameters for step in spec.steps]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield len(value)
+        elif is_object(value):
+            pending.extend(value.values())
+        elif is_list(value):
+            pending.extend(value)
+    for step in spec.steps:
+        yield from (len(branch.condition) for branch in step.next_conditions)
+        if isinstance(step, ParallelStep):
+            yield len(step.output_aggregation.condition or "")
 
 
 class _Validation:
@@ -34,7 +69,10 @@ class _Validation:
         self._agents = agents
         self._tools = tools
         self._graph = successors(spec.steps)
-        self._before = ancestors(self._graph)
+        self._may_precede = ancestors(self._graph)
+        self._steps = dict.fromkeys(step.id for step in spec.steps)
+        self._listed = frozenset(spec.agents)
+        self._comparisons = MAX_COMPARISONS
 
     def problems(self) -> Iterator[FieldProblem]:
         yield from self._inputs()
@@ -52,7 +90,7 @@ class _Validation:
         for index, name in enumerate(self._spec.agents):
             if name not in self._agents:
                 yield _problem(
-                    ["agents", index], f"there is no agent {name!r}", "agent_unknown", _closest(name, self._agents)
+                    ["agents", index], f"there is no agent {name!r}", "agent_unknown", self._closest(name, self._agents)
                 )
 
     def _flow(self) -> Iterator[FieldProblem]:
@@ -72,8 +110,10 @@ class _Validation:
             if step.next is not None:
                 targets.append((["steps", index, "next"], step.next))
             for loc, target in targets:
-                if target != END and target not in seen:
-                    yield _problem(loc, f"there is no step {target!r}", "step_unknown", _closest(target, [*seen, END]))
+                if target != END and target not in self._steps:
+                    yield _problem(
+                        loc, f"there is no step {target!r}", "step_unknown", self._closest(target, [*self._steps, END])
+                    )
         if cycle := find_cycle(self._graph):
             index = next(i for i, step in enumerate(steps) if step.id == cycle[-2])
             yield _problem(
@@ -81,8 +121,7 @@ class _Validation:
                 f"the steps {' → '.join(cycle)} form a loop without bound: `next` may only lead onwards",
                 "loop_without_bound",
             )
-        first = steps[0].id
-        reached = {first} | {step for step in self._graph if first in self._before[step]}
+        reached = reached_from(steps[0].id, self._graph)
         for index, step in enumerate(steps):
             if step.id not in reached:
                 yield _problem(["steps", index], f"no way leads to step {step.id!r}", "step_unreachable")
@@ -110,12 +149,12 @@ class _Validation:
             yield from self._condition(where, step, branch.condition, {"output"}, after=True)
 
     def _operation(self, agent_loc: Loc, agent: str, operation_loc: Loc, operation: str) -> Iterator[FieldProblem]:
-        if agent not in self._spec.agents:
+        if agent not in self._listed:
             yield _problem(
                 agent_loc,
                 f"the agent {agent!r} is not among the playbook's `agents`",
                 "agent_not_listed",
-                _closest(agent, self._spec.agents),
+                self._closest(agent, self._spec.agents),
             )
             return
         known = self._agents.get(agent)
@@ -125,13 +164,13 @@ class _Validation:
             reason = f"the agent {agent!r} has no tool {operation!r}"
             if known.model is not None:
                 reason += "; prompts for a model are not built yet"
-            yield _problem(operation_loc, reason, "operation_unknown", _closest(operation, known.tools))
+            yield _problem(operation_loc, reason, "operation_unknown", self._closest(operation, known.tools))
         elif operation not in self._tools:
             yield _problem(
                 operation_loc,
                 f"the agent {agent!r} names a tool {operation!r} that is not registered",
                 "tool_unknown",
-                _closest(operation, self._tools),
+                self._closest(operation, self._tools),
             )
 
     def _sharing(self, loc: Loc, step: ParallelStep) -> Iterator[FieldProblem]:
@@ -142,7 +181,7 @@ class _Validation:
         where: Loc = [*loc, "input_distribution", "field"]
         if field not in step.parameters:
             yield _problem(
-                where, f"the step has no parameter {field!r}", "field_unknown", _closest(field, step.parameters)
+                where, f"the step has no parameter {field!r}", "field_unknown", self._closest(field, step.parameters)
             )
         elif not (is_list(value) or (isinstance(value, str) and "{{" in value)):
             yield _problem([*loc, "parameters", field], "only a list can be shared out", "field_not_a_list")
@@ -172,28 +211,42 @@ class _Validation:
         self, loc: Loc, step: Step, found: set[tuple[str, ...]], extra: set[str], *, after: bool
     ) -> Iterator[FieldProblem]:
         """`after`: the step itself has ended by then, so its own output is there."""
-        steps = {s.id for s in self._spec.steps}
         for reference in sorted(found):
             name, key = reference[0], reference[1] if len(reference) > 1 else None
             if name not in ("inputs", "steps") and name not in extra:
                 names = ["inputs", "steps", *sorted(extra)]
                 yield _problem(
-                    loc, f"there is no {name!r}; there are: {', '.join(names)}", "name_unknown", _closest(name, names)
+                    loc,
+                    f"there is no {name!r}; there are: {', '.join(names)}",
+                    "name_unknown",
+                    self._closest(name, names),
                 )
             elif name == "inputs" and key is not None and key not in self._spec.inputs:
                 yield _problem(
-                    loc, f"the playbook has no input {key!r}", "input_unknown", _closest(key, self._spec.inputs)
+                    loc, f"the playbook has no input {key!r}", "input_unknown", self._closest(key, self._spec.inputs)
                 )
-            elif name == "steps" and key is not None and key not in steps:
-                yield _problem(loc, f"there is no step {key!r}", "step_unknown", _closest(key, steps))
-            elif name == "steps" and key not in {None, *self._before[step.id], *((step.id,) if after else ())}:
+            elif name == "steps" and key is not None and key not in self._steps:
+                yield _problem(loc, f"there is no step {key!r}", "step_unknown", self._closest(key, self._steps))
+            elif (
+                name == "steps"
+                and key is not None
+                and not (after and key == step.id)
+                and not self._may_precede(key, step.id)
+            ):
                 yield _problem(loc, f"step {key!r} cannot have run before step {step.id!r}", "step_not_run_yet")
+
+    def _closest(self, name: str, known: Iterable[str]) -> str | None:
+        """The name that was meant, perhaps. Comparing is slow: so few are compared, and those of similar length."""
+        if len(name) > SUGGESTION_CHARACTERS:
+            return None
+        likely = (other for other in known if abs(len(other) - len(name)) <= max(2, len(name) // 3))
+        compared = list(islice(likely, min(COMPARISONS_AT_ONCE, self._comparisons)))
+        self._comparisons -= len(compared)
+        close = difflib.get_close_matches(name, compared, n=1)
+        return close[0] if close else None
 
 
 def _problem(loc: Loc, message: str, kind: str, suggestion: str | None = None) -> FieldProblem:
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        message = message[:MAX_MESSAGE_CHARACTERS] + "…"
     return FieldProblem(loc=loc, msg=message, type=kind, suggestion=suggestion)
-
-
-def _closest(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return close[0] if close else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -32,7 +34,7 @@ from playcall.server.locations import field_problems
 from playcall.server.log import NewEvent, TopicEntry, read_topic
 from playcall.server.paging import PageRequestDep, read_page
 from playcall.server.problems import ApiError, not_found
-from playcall.server.store.database import Transaction
+from playcall.server.store.database import Database, Transaction
 from playcall.server.store.resources import agent_of, playbook_of, tool_of
 from playcall.server.store.tables import AgentRow, PlaybookLabelRow, PlaybookRow, ToolRow
 
@@ -42,6 +44,9 @@ from .routing import api_router, problems
 __all__ = ["router"]
 
 router = api_router("playbooks")
+
+_ATTEMPTS = 5
+"""At a change of a playbook that others change at the same time."""
 
 _SCHEMA = {"schema": {"$ref": "#/components/schemas/PlaybookSpec"}}
 _BODY = {"requestBody": {"required": True, "content": {JSON_TYPES[0]: _SCHEMA, YAML_TYPES[0]: _SCHEMA}}}
@@ -87,10 +92,10 @@ async def playbooks_list(
     openapi_extra=_BODY,
     summary="A new playbook, from JSON or YAML",
 )
-async def playbooks_create(request: Request, caller: CallerDep, command: CommandDep) -> Response:
-    document, spec = await _read_spec(request)
+async def playbooks_create(request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep) -> Response:
+    judgement = await _judge(database, caller, await _read(request))
     async with command.begin() as tx:
-        await _require_valid(tx.session, caller, spec, document)
+        spec = judgement.accepted()
         now = utc_now()
         row = PlaybookRow(
             id=new_id("pbk"), owner_id=caller.user_id, version=1, created_at=now, updated_at=now, **_columns(spec)
@@ -114,12 +119,7 @@ async def playbooks_validate(request: Request, caller: CallerDep, database: Data
         document = await read_document(await request.body(), request.headers.get("content-type"))
     except DocumentError as error:
         return _verdict([error.problem])
-    try:
-        spec = PlaybookSpec.model_validate(document.value)
-    except ValidationError as error:
-        return _verdict(document.place(field_problems(error, document.value)))
-    async with database.read() as session:
-        return _verdict(document.place(await _problems_of(session, caller, spec)))
+    return _verdict((await _judge(database, caller, document)).errors)
 
 
 @router.get("/playbooks/{playbook_id}", response_model=Playbook, responses=problems(404), summary="One playbook")
@@ -140,14 +140,13 @@ async def playbooks_get(
     summary="Replace a playbook, from JSON or YAML",
 )
 async def playbooks_replace(
-    playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep
+    playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep
 ) -> Response:
-    document, spec = await _read_spec(request)
+    judgement = await _judge(database, caller, await _read(request))
     async with command.begin() as tx:
         row = await _own(tx.session, caller, playbook_id)
         require_match(request, row.version)
-        await _require_valid(tx.session, caller, spec, document)
-        playbook = await _store(tx, row, _columns(spec))
+        playbook = await _store(tx, row, _columns(judgement.accepted()))
         return command.answer(playbook, version=row.version)
 
 
@@ -158,20 +157,29 @@ async def playbooks_replace(
     summary="Change fields of a playbook",
 )
 async def playbooks_update(
-    playbook_id: PlaybookId, patch: PlaybookPatch, request: Request, caller: CallerDep, command: CommandDep
+    playbook_id: PlaybookId,
+    patch: PlaybookPatch,
+    request: Request,
+    caller: CallerDep,
+    command: CommandDep,
+    database: DatabaseDep,
 ) -> Response:
     """What comes of it is validated as a whole."""
     sent = sent_fields(patch)
-    async with command.begin() as tx:
-        row = await _own(tx.session, caller, playbook_id)
-        require_match(request, row.version)
-        merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
-        document = Document(merged)
-        spec = _validate(document)
-        await _require_valid(tx.session, caller, spec, document)
-        changed = {name: value for name, value in _columns(spec).items() if name in sent}
-        playbook = await _store(tx, row, changed)
-        return command.answer(playbook, version=row.version)
+    for _ in range(_ATTEMPTS):
+        judged = await _judge_patched(database, caller, playbook_id, sent)
+        try:
+            async with command.begin() as tx:
+                row = await _own(tx.session, caller, playbook_id)
+                require_match(request, row.version)
+                if judged is None or judged[0] != row.version:
+                    raise _ChangedMeanwhileError
+                columns = _columns(judged[1].accepted())
+                playbook = await _store(tx, row, {name: value for name, value in columns.items() if name in sent})
+                return command.answer(playbook, version=row.version)
+        except _ChangedMeanwhileError:
+            pass  # judged was another playbook than would be stored
+    raise ApiError(503, "busy", "this playbook is changed all the time; try again", headers={"Retry-After": "1"})
 
 
 @router.delete(
@@ -200,41 +208,78 @@ async def playbooks_delete(
 # --- reading and checking what was sent --------------------------------------------------------------------------------
 
 
-async def _read_spec(request: Request) -> tuple[Document, PlaybookSpec]:
+class _ChangedMeanwhileError(Exception):
+    """Somebody else changed the playbook between judging and storing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """`spec` is None where the document is none; `errors` have their places."""
+
+    spec: PlaybookSpec | None
+    errors: list[FieldProblem]
+
+    def accepted(self) -> PlaybookSpec:
+        """Ask inside the transaction: a call that was answered before gets that answer, whatever is wrong now.
+
+        Raises:
+            ApiError: 422 `playbook_invalid`.
+        """
+        if self.spec is None or self.errors:
+            raise _refused(self.errors)
+        return self.spec
+
+
+async def _read(request: Request) -> Document:
     try:
-        document = await read_document(await request.body(), request.headers.get("content-type"))
+        return await read_document(await request.body(), request.headers.get("content-type"))
     except DocumentError as error:
         raise _refused([error.problem]) from None
-    return document, _validate(document)
 
 
-def _validate(document: Document) -> PlaybookSpec:
-    try:
-        return PlaybookSpec.model_validate(document.value)
-    except ValidationError as error:
-        raise _refused(document.place(field_problems(error, document.value))) from None
+async def _judge(database: Database, caller: Caller, document: Document) -> _Judgement:
+    """Beside the agents and tools that are stored now.
 
-
-async def _require_valid(session: AsyncSession, caller: Caller, spec: PlaybookSpec, document: Document) -> None:
-    errors = document.place(await _problems_of(session, caller, spec))
-    if errors:
-        raise _refused(errors)
-
-
-async def _problems_of(session: AsyncSession, caller: Caller, spec: PlaybookSpec) -> list[FieldProblem]:
-    """What is wrong with it beside the agents and tools that are stored."""
-    agents = (await session.execute(select(AgentRow).where(AgentRow.owner_id == caller.user_id))).scalars()
-    tools = (
-        await session.execute(
-            select(ToolRow)
-            .where(or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None)))
-            # A tool of one's own comes last, and so wins over a built-in one that got its name later.
-            .order_by(ToolRow.owner_id.is_not(None))
+    Before the transaction and in a thread: it takes a while, in which neither writers nor this process should wait.
+    """
+    async with database.read() as session:
+        agents = (await session.execute(select(AgentRow).where(AgentRow.owner_id == caller.user_id))).scalars().all()
+        tools = (
+            (
+                await session.execute(
+                    select(ToolRow)
+                    .where(or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None)))
+                    # A tool of one's own comes last, and so wins over a built-in one that got its name later.
+                    .order_by(ToolRow.owner_id.is_not(None))
+                )
+            )
+            .scalars()
+            .all()
         )
-    ).scalars()
-    return validate_playbook(
+    return await asyncio.to_thread(_judge_beside, document, agents, tools)
+
+
+def _judge_beside(document: Document, agents: Sequence[AgentRow], tools: Sequence[ToolRow]) -> _Judgement:
+    try:
+        spec = PlaybookSpec.model_validate(document.value)
+    except ValidationError as error:
+        return _Judgement(None, document.place(field_problems(error, document.value)))
+    errors = validate_playbook(
         spec, agents={row.name: agent_of(row) for row in agents}, tools={row.name: tool_of(row) for row in tools}
     )
+    return _Judgement(spec, document.place(errors))
+
+
+async def _judge_patched(
+    database: Database, caller: Caller, playbook_id: str, sent: dict[str, Any]
+) -> tuple[int, _Judgement] | None:
+    """The version that the change was tried on, and what comes of it; None if there is no such playbook (now)."""
+    async with database.read() as session:
+        row = await _find(session, caller, playbook_id)
+    if row is None:
+        return None
+    merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
+    return row.version, await _judge(database, caller, Document(merged))
 
 
 def _refused(errors: Sequence[FieldProblem]) -> ApiError:
@@ -299,11 +344,15 @@ def _emit(tx: Transaction, row: PlaybookRow, type: str) -> Playbook:
 
 
 async def _own(session: AsyncSession, caller: Caller, playbook_id: str) -> PlaybookRow:
-    row = (
+    row = await _find(session, caller, playbook_id)
+    if row is None:
+        raise not_found("playbook")
+    return row
+
+
+async def _find(session: AsyncSession, caller: Caller, playbook_id: str) -> PlaybookRow | None:
+    return (
         await session.execute(
             select(PlaybookRow).where(PlaybookRow.id == playbook_id, PlaybookRow.owner_id == caller.user_id)
         )
     ).scalar_one_or_none()
-    if row is None:
-        raise not_found("playbook")
-    return row
