@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from playcall.models import JsonObject
 from playcall.server.problems import ApiError
-from playcall.server.store.tables import AgentRow, RunRow
+from playcall.server.store.tables import AgentRow, ArtifactRow, RunRow
 
 from .conftest import House, move_in
 
@@ -408,3 +409,61 @@ async def test_waiting_takes_no_place_from_others(house: House, opened: House) -
         await house.engine.commands.cancel_run(tx, row)
     house.engine.stop_work(waits)
     await house.ended(waits)
+
+
+async def artifacts(house: House, run_id: str) -> set[str]:
+    async with house.database.read() as session:
+        return set((await session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run_id))).scalars())
+
+
+async def retry(house: House, run_id: str, *, pause: bool = False) -> str:
+    """Paused, it has not begun."""
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, run_id)
+        assert row is not None
+        again = await house.engine.commands.retry_run(tx, row)
+        if pause:
+            await house.engine.commands.pause_run(tx, again)
+        return again.id
+
+
+async def test_a_retry_has_the_files_of_what_it_reuses_also_if_that_is_everything(house: House) -> None:
+    await house.agent("a", ["files.write"])
+    first = await house.start({"agents": ["a"], "steps": [write("s", "x"), write("t", "y", path="gone.txt")]})
+    await house.ended(first)
+    (house.settings.workspaces_dir / first / "gone.txt").unlink()
+    again = await retry(house, first)
+    run = await house.ended(again)
+    assert (run.status, run.steps_finished) == ("completed", 2)
+    assert (house.settings.workspaces_dir / again / "out.txt").read_text() == "x"
+    assert await artifacts(house, again) == {"out.txt"}, "what is not there is not listed"
+
+
+async def test_a_run_whose_files_a_retry_still_needs_is_not_deleted(house: House) -> None:
+    await house.agent("a", ["files.write"])
+    first = await house.start({"agents": ["a"], "steps": [write("s", "x")]})
+    await house.ended(first)
+    again = await retry(house, first, pause=True)
+
+    async def delete_first() -> None:
+        async with house.database.write() as tx:
+            row = await tx.session.get(RunRow, first)
+            assert row is not None
+            await house.engine.commands.delete_run(tx, row)
+
+    with pytest.raises(ApiError) as refused:
+        await delete_first()
+    assert (refused.value.status_code, refused.value.code) == (409, "run_needed")
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, again)
+        assert row is not None
+        await house.engine.commands.resume_run(tx, row)
+    assert (await house.ended(again)).status == "completed"
+    await delete_first()
+    assert await artifacts(house, again) == {"out.txt"}
+    third = await retry(house, again, pause=True)
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, third)
+        assert row is not None
+        await house.engine.commands.cancel_run(tx, row)
+    assert await artifacts(house, third) == set(), "it was cancelled before it had any"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -17,7 +16,7 @@ from ..clock import utc_now
 from ..ids import new_id
 from ..problems import ApiError
 from ..store.database import Transaction
-from ..store.tables import AgentRow, ArtifactRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow
+from ..store.tables import AgentRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow
 from .announce import announce_run, announce_run_deleted, announce_task, announce_task_deleted
 from .operation import end_task
 from .records import ENDED_RUN, ENDED_TASK, spec_of
@@ -91,7 +90,7 @@ class Commands:
         return run
 
     async def retry_run(self, tx: Transaction, run: RunRow) -> RunRow:
-        """A new run that takes over the outputs of this one's finished steps, and the files they made.
+        """A new run that takes over the outputs of this one's finished steps, and, before it starts, the files they made.
 
         Raises:
             ApiError: 409 `run_not_ended`.
@@ -129,8 +128,6 @@ class Commands:
                     ended_at=step.ended_at if reused else None,
                 )
             )
-            if reused:
-                await _take_over_artifacts(tx, run.id, new.id, step.id)
         announce_run(tx, new, "created")
         await self._runtime.enqueue(tx.session, RUN_WORKFLOW, new.id, new.segment)
         return new
@@ -197,10 +194,19 @@ class Commands:
         """With its steps, tasks and artifacts; its log outlives it.
 
         Raises:
-            ApiError: 409 `run_not_ended`.
+            ApiError: 409 `run_not_ended`, or `run_needed`: a retry has not taken over its files yet.
         """
         if run.status not in ENDED_RUN:
             raise _conflict("run_not_ended", f"the run is {run.status}: cancel it first")
+        retries = select(RunRow.id).where(
+            RunRow.owner_id == run.owner_id,
+            RunRow.retry_of == run.id,
+            RunRow.started_at.is_(None),
+            RunRow.status.not_in(ENDED_RUN),
+        )
+        needed_by = await tx.session.scalar(retries.limit(1))
+        if needed_by is not None:
+            raise _conflict("run_needed", f"its retry {needed_by} has not begun, and needs its files")
         tasks = await tx.session.execute(select(TaskRow).where(TaskRow.run_id == run.id).order_by(TaskRow.created_at))
         for task in tasks.scalars().all():
             announce_task_deleted(tx, task)
@@ -321,18 +327,6 @@ def _new_task(
         faults=0,
         timeout_seconds=timeout_seconds,
     )
-
-
-async def _take_over_artifacts(tx: Transaction, old: str, new: str, step_id: str) -> None:
-    """Their entries; the files are copied before the new run's first step."""
-    rows: Sequence[ArtifactRow] = (
-        (await tx.session.execute(select(ArtifactRow).where(ArtifactRow.run_id == old, ArtifactRow.step_id == step_id)))
-        .scalars()
-        .all()
-    )
-    for row in rows:
-        values = {c.name: getattr(row, c.name) for c in ArtifactRow.__table__.columns}
-        tx.session.add(ArtifactRow(**{**values, "run_id": new}))
 
 
 def _hash(value: JsonObject) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
@@ -31,7 +32,10 @@ _log = logging.getLogger("playcall.server.engine")
 _Restart = Callable[[Transaction, str, int], Awaitable[None]]
 
 MAX_FAULTS = 5
-"""After so many segments that broke off for a reason of the server's own, a run fails."""
+"""After so many segments that broke off for a reason of the server's own, crashes among them, and without a step's end
+between them, a run fails: a step that brings the server down must not do so for ever."""
+_STOPPED = "engine-stopped"
+"""A file in the data folder that says that the last engine was shut down, and did not crash."""
 FAULT_PAUSE_SECONDS = (0.25, 8.0)
 """Before a new segment; doubled each time, up to the second."""
 
@@ -47,6 +51,7 @@ class Engine:
         self._operations = Operations(database, settings)
         self._runs = RunFlow(database, self._runtime, self._operations, self._works)
         self._tasks = TaskFlow(database, self._runtime, self._operations, self._works)
+        self._launched = False
         self.commands = Commands(self._runtime)
 
     async def launch(self) -> None:
@@ -57,13 +62,20 @@ class Engine:
         """
         await asyncio.to_thread(self._settings.workspaces_dir.mkdir, parents=True, exist_ok=True)
         await self._write_builtin_tools()
+        if not await asyncio.to_thread(self._take_mark):
+            await self._count_crash()
         await self._runtime.launch({RUN_WORKFLOW: self._run_workflow, TASK_WORKFLOW: self._task_workflow})
+        self._launched = True
         await self._revive()
 
     async def shutdown(self) -> None:
         """Stops tools that run, and returns when they have ended; their steps begin again at the next launch."""
         await self._works.close()
         await self._runtime.shutdown()
+        if self._launched:
+            self._launched = False
+            with contextlib.suppress(OSError):  # counted as a crash then, which it may as well have been
+                await asyncio.to_thread((self._settings.data_dir / _STOPPED).touch)
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was started or stopped."""
@@ -130,12 +142,8 @@ class Engine:
         run.segment += 1
         if run.faults < MAX_FAULTS:
             await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run.id, run.segment)
-            return
-        error = ("engine_fault", "the server could not carry on with this run; its log says why")
-        tasks = select(TaskRow).where(TaskRow.run_id == run_id, TaskRow.status.not_in(ENDED_TASK))
-        for task in (await tx.session.execute(tasks)).scalars().all():
-            await end_task(tx, tx.session, task, TaskStatus.FAILED, error=error)
-        await end_run(tx, tx.session, run, RunStatus.FAILED, error=error)
+        else:
+            await _fail_run(tx, run)
 
     async def _restart_task(self, tx: Transaction, task_id: str, segment: int) -> None:
         task = await tx.session.get(TaskRow, task_id, with_for_update=True)
@@ -146,10 +154,33 @@ class Engine:
         if task.faults < MAX_FAULTS:
             await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task.id, task.segment)
             return
-        error = ("engine_fault", "the server could not carry on with this task; its log says why")
-        await end_task(tx, tx.session, task, TaskStatus.FAILED, error=error)
+        await _fail_task(tx, task)
 
     # --- at the start -------------------------------------------------------------------------------------------------
+
+    def _take_mark(self) -> bool:
+        """Whether the last engine was shut down; from now on this one may crash."""
+        try:
+            (self._settings.data_dir / _STOPPED).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _count_crash(self) -> None:
+        """Before anything goes on: any of what was being worked on may have brought the server down."""
+        async with self._database.write() as tx:
+            running = select(RunRow).where(RunRow.status == RunStatus.RUNNING.value)
+            for run in (await tx.session.execute(running)).scalars().all():
+                run.faults += 1
+                if run.faults >= MAX_FAULTS:
+                    run.segment += 1  # its workflow, which is recovered, finds itself superseded
+                    await _fail_run(tx, run)
+            alone = select(TaskRow).where(TaskRow.run_id.is_(None), TaskRow.status == TaskStatus.RUNNING.value)
+            for task in (await tx.session.execute(alone)).scalars().all():
+                task.faults += 1
+                if task.faults >= MAX_FAULTS:
+                    task.segment += 1
+                    await _fail_task(tx, task)
 
     async def _write_builtin_tools(self) -> None:
         """Everybody's tools as this version has them; one that it does not have any more goes."""
@@ -209,3 +240,16 @@ class Engine:
             async with self._database.write() as tx:
                 for agent_id in agents:
                     await release_agent(tx, tx.session, agent_id)
+
+
+async def _fail_run(tx: Transaction, run: RunRow) -> None:
+    error = ("engine_fault", "the server could not carry on with this run; its log says why")
+    tasks = select(TaskRow).where(TaskRow.run_id == run.id, TaskRow.status.not_in(ENDED_TASK))
+    for task in (await tx.session.execute(tasks)).scalars().all():
+        await end_task(tx, tx.session, task, TaskStatus.FAILED, error=error)
+    await end_run(tx, tx.session, run, RunStatus.FAILED, error=error)
+
+
+async def _fail_task(tx: Transaction, task: TaskRow) -> None:
+    error = ("engine_fault", "the server could not carry on with this task; its log says why")
+    await end_task(tx, tx.session, task, TaskStatus.FAILED, error=error)

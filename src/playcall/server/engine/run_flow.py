@@ -8,13 +8,14 @@ again, and gives at once what had been done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject, LogLevel, RunStatus, RunWish, Step, StepStatus, TaskStatus
@@ -70,6 +71,8 @@ class RunFlow:
             asyncio.CancelledError: the server is shutting down; the next launch goes on.
         """
         with self._works.entry(run_id) as work:
+            with contextlib.suppress(Superseded):  # the first advance says so too
+                await unbroken(self._take_over_files(run_id, segment))
             end: _StepEnd | None = None
             while True:
                 if work.shuts_down:
@@ -164,6 +167,7 @@ class RunFlow:
         )
         for task in (await session.execute(open_tasks.order_by(TaskRow.created_at, TaskRow.id))).scalars().all():
             await end_task(outbox, session, task, TaskStatus.CANCELLED, error=("cancelled", "its step has ended"))
+        run.faults = 0  # it has come further: only faults without progress add up
         row.status = end.status
         row.output = end.output
         row.error = None if end.error is None else failure_of(*end.error).model_dump(mode="json")
@@ -195,7 +199,6 @@ class RunFlow:
         if run.wish == RunWish.CANCEL:
             return _StepEnd(step_id, StepStatus.CANCELLED, error=("cancelled", "the run was cancelled"))
         step = next(s for s in spec_of(run.playbook) if s.id == step_id)
-        await self._prepare_workspace(run)
         names = _names(run, rows)
         attempts = step.retry.attempts if step.retry else 1
         attempt = row.attempt
@@ -308,22 +311,35 @@ class RunFlow:
             )
             announce_log(tx, run.owner_id, run.id, LogLevel.WARNING, message, step_id=step_id, task_id=None)
 
-    async def _prepare_workspace(self, run: RunRow) -> None:
-        """The run's folder; of a retry, with the files of the steps that are reused."""
-        folder = self._operations.workspace(run.id)
-        if run.retry_of is None or await asyncio.to_thread(folder.exists):
-            return
-        names = await unbroken(self._artifacts_of(run.id))
-        copying = asyncio.to_thread(_copy_files, self._operations.workspace(run.retry_of), folder, names)
-        await unbroken(copying)
+    async def _take_over_files(self, run_id: str, segment: int) -> None:
+        """Before a retry's first step: the files of the steps that it reuses, and their entries.
+
+        Done again after a crash, it ends the same. A file that has been removed by hand is not taken over.
+
+        Raises:
+            Superseded: the segment has lost the run.
+        """
+        async with self._database.read() as session:
+            run = await session.get(RunRow, run_id)
+            if run is None or run.segment != segment or run.retry_of is None or run.status != RunStatus.QUEUED:
+                return
+            reused = select(RunStepRow.id).where(RunStepRow.run_id == run_id, RunStepRow.status == StepStatus.REUSED)
+            files = select(ArtifactRow).where(ArtifactRow.run_id == run.retry_of, ArtifactRow.step_id.in_(reused))
+            entries = (await session.execute(files)).scalars().all()
+        folder = self._operations.workspace(run_id)
+        source = self._operations.workspace(run.retry_of)
+        there = await asyncio.to_thread(_copy_files, source, folder, [entry.name for entry in entries])
+        async with self._database.write() as tx:
+            await _require_segment(tx.session, run_id, segment)
+            await tx.session.execute(delete(ArtifactRow).where(ArtifactRow.run_id == run_id))
+            for entry in entries:
+                if entry.name in there:
+                    values = {c.name: getattr(entry, c.name) for c in ArtifactRow.__table__.columns}
+                    tx.session.add(ArtifactRow(**{**values, "run_id": run_id}))
 
     async def _read(self, run_id: str) -> tuple[RunRow | None, dict[str, RunStepRow]]:
         async with self._database.read() as session:
             return await session.get(RunRow, run_id), await _steps_of(session, run_id)
-
-    async def _artifacts_of(self, run_id: str) -> Sequence[str]:
-        async with self._database.read() as session:
-            return (await session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run_id))).scalars().all()
 
 
 _Next = dict[str, str | None]
@@ -408,16 +424,18 @@ def _log_interruption(tx: Transaction, run: RunRow, step_id: str) -> None:
     announce_log(tx, run.owner_id, run.id, LogLevel.WARNING, message, step_id=step_id, task_id=None)
 
 
-def _copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
-    """Into a folder that appears at its place when it is whole. A file that is gone is left out."""
-    building = target.with_name(f".{target.name}")
-    shutil.rmtree(building, ignore_errors=True)
-    for name in names:
-        if (source / name).is_file():
-            (building / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, building / name)
-    building.mkdir(parents=True, exist_ok=True)
-    building.rename(target)
+def _copy_files(source: Path, target: Path, names: Sequence[str]) -> set[str]:
+    """Into a folder that appears at its place when it is whole; which of the files are there then."""
+    if not target.exists():
+        building = target.with_name(f".{target.name}")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        for name in names:
+            if (source / name).is_file():
+                (building / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / name, building / name)
+        building.rename(target)
+    return {name for name in names if (target / name).is_file()}
 
 
 def _touch(run: RunRow) -> None:
