@@ -361,3 +361,21 @@ async def test_an_async_client_survives_several_runs_without_a_warning() -> None
         )
         assert out == "[5, 5, 5]"
         await server.wait_until_nobody_is_connected()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_forked_child_exits_normally_after_the_parent_has_resolved_names(host: str) -> None:
+    code = """
+        import os, sys
+        from playcall import BlockingAPIClient
+        client = BlockingAPIClient(sys.argv[1])
+        client.get("/x")
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        print(os.waitpid(child, 0)[1])
+        client.close()
+    """
+    async with MisbehavingServer(lambda r: ok(1)) as server:
+        out = await run(code, server.url.replace("127.0.0.1", host))
+    assert out.split()[-1] == "0"

@@ -12,6 +12,7 @@ import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedIm
 import contextlib
 import contextvars
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -275,7 +276,30 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         import uvloop
     except ImportError:  # pragma: no cover - the test environment has the extra
         return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+
+    class ForkableLoop(uvloop.Loop):
+        """Resolves in the default executor.
+
+        uvloop starts libuv's own threads for it, even to connect to an address in numbers. They do not come along into a
+        forked child, which joins them all the same when it exits normally, and crashes.
+        """
+
+        async def getaddrinfo(
+            self,
+            host: str | bytes | None,
+            port: str | bytes | int | None,
+            *,
+            family: int = 0,
+            type: int = 0,
+            proto: int = 0,
+            flags: int = 0,
+        ) -> list[Any]:  # Any: tuples whose shape depends on the family
+            try:  # numbers need no thread
+                return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+            except OSError:
+                return await self.run_in_executor(None, socket.getaddrinfo, host, port, family, type, proto, flags)
+
+    return ForkableLoop()
 
 
 # `concurrent.futures.thread` has fork hooks of its own, and asyncio imports it at the first use of an executor. A fork that
