@@ -29,9 +29,12 @@ from playcall.errors import (
     TopicForbiddenError,
 )
 from playcall.http.auth import ApiKey, BearerToken
+from playcall.http.pool import SessionPool
 from playcall.loop_thread import LoopThread
 from playcall.models.cursor import Cursor
 from playcall.realtime.cursors import MemoryCursors, StoredCursor
+from playcall.realtime.feed import Feed
+from playcall.realtime.handlers import Registration
 from playcall.realtime.items import Gap
 from playcall.realtime.states import ConnectionState, StateChange, SubscriptionState
 from playcall.services.websocket_client import BlockingWebSocketClient, WebSocketClient
@@ -934,6 +937,117 @@ def test_one_client_serves_one_loop_after_another(server: ScriptedServer) -> Non
 
 
 # --- the blocking face alone ------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_that_awaits_something_cancelled_has_raised_and_goes_on(
+    face: Face, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[int] = []
+
+    async def handler(event: Any) -> None:
+        got.append(event.seq)
+        if event.seq == 1:
+            cancelled = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+
+    registration = await face.on("task.*", handler)
+    server.append("tasks", "task.failed")
+    server.append("tasks", "task.failed")
+    await until(lambda: got == [1, 2])
+    assert (registration.errors, registration.active) == (1, True)
+    assert registration.set_aside[0].event.seq == 1
+    assert "raised for the event" in caplog.text
+
+
+def test_a_blocking_handler_that_exits_has_ended_with_a_word(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with BlockingWebSocketClient(server.url) as client:
+        registration = client.on("task.*", lambda event: sys.exit(3))
+        server.append("tasks", "task.failed")
+        registration.join(5)
+        assert not registration.active
+        assert isinstance(registration.error, RealtimeError)
+        assert isinstance(registration.error.__cause__, SystemExit)
+    assert "ended by SystemExit" in caplog.text
+
+
+async def test_waiting_for_a_handler_that_was_cancelled_or_failed_is_no_success(server: ScriptedServer) -> None:
+    class BrokenFeed(Feed[Any]):
+        async def open_until(self, ends_at: float | None) -> None:
+            raise ZeroDivisionError
+
+    async with WebSocketClient(server.url) as client:
+        registration = client.on("task.*", print)
+        waiting = asyncio.ensure_future(registration)
+        await asyncio.sleep(0)
+        registration.task.cancel()
+        with pytest.raises(ClientClosedError, match="ended from outside"):
+            await waiting
+        opening, _ = client.handler_opening("task.*", {})
+        broken = Registration("task.*", print, None, lambda opening: BrokenFeed(client, opening), opening)
+        with pytest.raises(RealtimeError, match="ended by ZeroDivisionError"):
+            await broken
+        assert broken.error is not None
+
+
+def test_registrations_of_many_threads_are_all_kept(server: ScriptedServer) -> None:
+    class SlowSet(set[Any]):
+        """Gives other threads their turn in the middle of being read."""
+
+        def __iter__(self) -> Iterator[Any]:
+            for each in super().__iter__():
+                time.sleep(0.05)
+                yield each
+
+    with BlockingWebSocketClient(server.url) as client:
+        kept = client.on("task.*", print)
+        client._registrations = SlowSet([kept])
+        made = [kept]
+        threads = [threading.Thread(target=lambda: made.append(client.on("task.*", print))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)
+        assert len(made) == 5
+        assert set(client._registrations) == set(made)
+
+
+async def test_closing_on_one_loop_ends_what_runs_on_others(server: ScriptedServer) -> None:
+    client = WebSocketClient(server.url)
+    ready = threading.Event()
+    ended: list[object] = []
+
+    async def consume() -> None:
+        try:
+            async with client.subscribe("tasks") as feed:
+                ready.set()
+                async with asyncio.timeout(5):
+                    await anext(feed)
+        except Exception as error:
+            ended.append(type(error))
+
+    other = threading.Thread(target=lambda: asyncio.run(consume()))
+    other.start()
+    await asyncio.to_thread(ready.wait, 5)
+    await client.close()
+    await asyncio.to_thread(other.join, 5)
+    assert ended == [ClientClosedError]
+    await until(lambda: server.connected == 0)
+    assert len(server.upgrades) == 1
+
+
+async def test_a_closed_pool_ends_the_connection_and_is_no_defect(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = SessionPool()
+    async with WebSocketClient(server.url, pool=pool) as client:
+        await pool.close()
+        with pytest.raises(ClientClosedError):
+            await client.subscribe("tasks", deadline_seconds=2).open()
+        assert client.state is ConnectionState.CLOSED
+    assert "inside the client" not in caplog.text
 
 
 def test_a_blocking_handler_may_call_the_client_and_close_it(server: ScriptedServer) -> None:

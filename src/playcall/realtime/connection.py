@@ -232,6 +232,10 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
 
+    def close_soon(self) -> None:
+        """`close` as a task of its own, for whoever does not run on this loop."""
+        self._spawn(self.close())
+
     def _abandon(self) -> None:
         """The loop is ending under us: whoever waits for events must hear of it."""
         self._session.close()
@@ -351,6 +355,10 @@ class Connection:
             if not attempt.over:
                 self._abandon()
             raise
+        except ClientClosedError:
+            # What we share with the HTTP client was closed: we are to end as well.
+            if not attempt.over:
+                self._abandon()
         except _NoCredentialsError as error:
             self._report(attempt, session.no_credentials, error.message, refused=error.refused)
         except UpgradeRefusedError as error:
@@ -426,6 +434,8 @@ class Connection:
             return None
         try:
             self._credentials = await self._authenticator.credentials()
+        except ClientClosedError:
+            raise
         except Exception as error:
             raise _NoCredentialsError(_said(error), refused=_is_refusal(error)) from error
         return self._credentials

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..deadline import nearest
-from ..errors import ClientClosedError, PlaycallError, RealtimeTimeoutError
+from ..errors import ClientClosedError, PlaycallError, RealtimeError, RealtimeTimeoutError
 from ..loop_thread import LoopThread
 from ..models.event import AnyEvent
 from .feed import BlockingFeed, Feed, Opening
@@ -44,7 +44,7 @@ class SetAside:
     """An event whose handler raised `error`; the ones after it were delivered all the same."""
 
     event: AnyEvent
-    error: Exception
+    error: BaseException
 
 
 class _RegistrationBase:
@@ -67,7 +67,7 @@ class _RegistrationBase:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.pattern!r} on {self.topic!r}>"
 
-    def _raised(self, event: AnyEvent, error: Exception) -> None:
+    def _raised(self, event: AnyEvent, error: BaseException) -> None:
         self.errors += 1
         self.set_aside.append(SetAside(event, error))
         log.error(
@@ -158,7 +158,8 @@ class Registration(_RegistrationBase):
             self._answer(ClientClosedError("the handler was removed before the server answered"))
 
     async def _run(self) -> None:
-        error: PlaycallError | None = None
+        # What stands here if it is cancelled: before the answer that is no success.
+        error: PlaycallError | None = ClientClosedError(f"the handler of {self.pattern!r} was ended from outside")
         try:
             await self._feed.open_until(None)
             self._answer(None)
@@ -167,8 +168,15 @@ class Registration(_RegistrationBase):
                     self._lost(item)
                 else:
                     await self._handle(item)
+            error = None
         except PlaycallError as ended:
             error = ended
+        except asyncio.CancelledError:
+            raise
+        except BaseException as ended:
+            error = _ended_by(self.pattern, ended)
+            if not isinstance(ended, Exception):
+                raise
         finally:
             self._feed.stop()
             self._answer(error)
@@ -186,6 +194,11 @@ class Registration(_RegistrationBase):
             held = time.monotonic() - began_at
             if inspect.isawaitable(result):
                 await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._raised(event, error)  # nobody cancels us: what the handler waited for was cancelled
         except Exception as error:
             self._raised(event, error)
         else:
@@ -240,6 +253,8 @@ class BlockingRegistration(_RegistrationBase):
                     self._handle(item)
         except PlaycallError as ended:
             error = ended
+        except BaseException as ended:  # its thread has nobody else to tell
+            error = _ended_by(self.pattern, ended)
         finally:
             with suppress(Exception):  # it is over either way
                 self._feed.close()
@@ -253,6 +268,13 @@ class BlockingRegistration(_RegistrationBase):
                 LoopThread.shared().call(_await, result)
         except Exception as error:
             self._raised(event, error)
+
+
+def _ended_by(pattern: str, error: BaseException) -> RealtimeError:
+    """What ended a handler from within that is no error of ours; `SystemExit` in a handler is one such."""
+    ended = RealtimeError(f"the handler of {pattern!r} was ended by {type(error).__name__}")
+    ended.__cause__ = error
+    return ended
 
 
 async def _await(awaitable: Awaitable[Any]) -> None:

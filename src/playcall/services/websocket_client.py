@@ -13,7 +13,9 @@ import asyncio
 import logging
 import os
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, overload
 
@@ -244,10 +246,17 @@ class WebSocketClient:
     # --- closing ------------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Ends subscriptions, handlers and the connection; returns when nothing of them runs any more. Safe to repeat."""
+        """Ends subscriptions, handlers and the connection; returns when nothing of them runs any more. Safe to repeat.
+
+        What runs on other event loops is told to end, and not waited for.
+        """
         self._closed = True
         loop = asyncio.get_running_loop()
         connections = [each for each in self._connections if each.loop is loop and each.usable]
+        for connection in self._connections:
+            if connection.loop is not loop and connection.usable:
+                with suppress(RuntimeError):  # its loop has closed this very moment
+                    connection.loop.call_soon_threadsafe(connection.close_soon)
         for connection in connections:
             await connection.close()
         # Their feeds have ended with the connection; a handler in the middle of an event gets a moment to finish it.
@@ -374,6 +383,7 @@ class BlockingWebSocketClient:
             )
         self._awaiting = awaiting
         self._registrations: set[BlockingRegistration] = set()
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return repr(self._awaiting).replace("WebSocketClient", type(self).__name__, 1)
@@ -406,7 +416,8 @@ class BlockingWebSocketClient:
         opening, on_gap = self._awaiting.handler_opening(pattern, options)
         make_feed = partial(BlockingFeed[AnyEvent | Gap], self._awaiting)
         registration = BlockingRegistration(pattern, handler, on_gap, make_feed, opening)
-        self._registrations = {each for each in self._registrations if each.active} | {registration}
+        with self._lock:
+            self._registrations = {each for each in self._registrations if each.active} | {registration}
         return registration
 
     @property
@@ -431,7 +442,9 @@ class BlockingWebSocketClient:
         """As `WebSocketClient.close`; a handler may call it. Waits a moment for other handlers to finish their event."""
         if not self._awaiting.closed:
             LoopThread.shared().call(self._awaiting.close)
-        for registration in self._registrations:
+        with self._lock:
+            registrations = list(self._registrations)
+        for registration in registrations:
             registration.join(JOIN_SECONDS)
 
     @property
