@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from playcall.server.store.tables import AgentRow
 
 from .conftest import Api
 
@@ -59,3 +66,28 @@ async def test_a_key_is_short_and_plain(api: Api) -> None:
     for key in ("x" * 256, "\u00e9"):
         answer = await api("POST", "/agents", json={"name": "a"}, headers={"Idempotency-Key": key})
         assert (answer.status, answer.json["code"]) == (400, "invalid_idempotency_key")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/agents", {"json": {"name": "late"}}), ("/auth/api-keys", {"json": {"name": "late"}})]
+)
+async def test_a_caller_waits_for_other_writers_no_longer_than_its_deadline(
+    api: Api, path: str, body: dict[str, Any]
+) -> None:
+    async def hold() -> None:
+        async with api.server.core.database.write() as tx:
+            await tx.session.execute(select(AgentRow.id).limit(1))
+            holding.set()
+            await asyncio.to_thread(release.wait)
+
+    holding, release = threading.Event(), threading.Event()
+    held = asyncio.create_task(api.server.acall(hold()))
+    try:
+        await asyncio.to_thread(holding.wait)
+        async with asyncio.timeout(10):
+            answer = await api("POST", path, headers={"X-Request-Timeout-Ms": "300"}, **body)
+    finally:
+        release.set()
+        await held
+    assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")
+    assert "late" not in str(await api.ok("GET", path))

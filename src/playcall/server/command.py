@@ -82,12 +82,13 @@ class Command:
             Replayed: The key has an answer already; the application sends it.
             ApiError: 422 `idempotency_key_reused`: the key came with another body. 504 `deadline_exceeded`: the time
                 was over before the work or before the commit; nothing has been changed.
+            NoTurnError: The same, while others wrote; the application makes it a 504 too.
         """
         self._deadline.check()
-        async with self._database.write() as tx:
+        async with self._database.write(wait_seconds=self._deadline.remaining_seconds()) as tx:
             if self.idempotency_key is not None:
                 await self._claim(tx, self.idempotency_key)
-            # Only now is it our turn: on SQLite writers wait for each other in their first statement.
+            # Once more, because the database may have let us wait: on PostgreSQL for whoever holds the key.
             self._deadline.check()
             yield tx
             if self._answer is None:
@@ -112,7 +113,7 @@ class Command:
     async def _claim(tx: Transaction, key: IdempotencyKey) -> None:
         """Make the key ours, or wait for whoever has it and give its answer.
 
-        PostgreSQL waits on the unique index for the other transaction; SQLite has waited at BEGIN IMMEDIATE.
+        PostgreSQL waits on the unique index for the other transaction; SQLite has waited for its turn.
         """
         claimed = await tx.session.execute(
             insert_for(tx.session, IdempotencyRow)

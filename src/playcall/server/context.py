@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from .problems import ApiError
 
-__all__ = ["Deadline", "RequestContext", "context_of"]
+__all__ = ["Deadline", "RequestContext", "context_of", "deadline_exceeded"]
 
 _SCOPE_KEY = "playcall.request"
 
@@ -39,7 +39,11 @@ class Deadline:
             ApiError: 504 `deadline_exceeded`: the time is over, and nothing has been changed.
         """
         if time.monotonic() >= self.at:
-            raise ApiError(504, "deadline_exceeded", "the time for this request was over before it was done")
+            raise deadline_exceeded()
+
+
+def deadline_exceeded() -> ApiError:
+    return ApiError(504, "deadline_exceeded", "the time for this request was over before it was done")
 
 
 @dataclass(frozen=True, slots=True)

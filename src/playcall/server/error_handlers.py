@@ -17,10 +17,11 @@ from starlette.responses import Response
 from playcall.models import FieldProblem
 
 from .command import Replayed
-from .context import context_of
+from .context import context_of, deadline_exceeded
 from .locations import MAX_PROBLEMS, clean_loc
 from .log import EventTooLargeError
 from .problems import ApiError, problem_response
+from .store.database import NoTurnError
 
 __all__ = ["install", "problem_of"]
 
@@ -43,6 +44,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(Replayed, _on_replay)
     app.add_exception_handler(EventTooLargeError, _on_too_large)
+    app.add_exception_handler(NoTurnError, _on_no_turn)
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
@@ -126,3 +128,9 @@ async def _on_too_large(request: Request, error: Exception) -> Response:
         f"this is too large to be kept: {error}",
         request_id=context_of(request).request_id,
     )
+
+
+async def _on_no_turn(request: Request, error: Exception) -> Response:
+    """The caller's deadline was over before others had written: the same as in `Deadline.check`."""
+    late = deadline_exceeded()
+    return problem_response(late.status_code, late.code, late.detail, request_id=context_of(request).request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from playcall.server.store.database import Database
+from playcall.server.store.database import Database, NoTurnError
 from playcall.server.store.dialect import insert_for
 from playcall.server.store.migrate import VERSION_TABLE, SchemaTooNewError
 from playcall.server.store.tables import Base, MetaRow, UserRow, UtcDateTime
@@ -113,3 +114,40 @@ async def test_an_error_of_a_statement_does_not_tell_its_values(database: Databa
             async with engine.begin() as connection:
                 await connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "a-secret-value"})
         assert "a-secret-value" not in str(caught.value)
+
+
+async def test_writers_on_sqlite_take_turns_in_the_order_in_which_they_came(database: Database) -> None:
+    order: list[int] = []
+
+    async def write(number: int) -> None:
+        async with database.write() as tx:
+            await tx.session.execute(select(UserRow.id).limit(1))
+            order.append(number)
+            await asyncio.sleep(0.003)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(40):
+            tasks.create_task(write(number))
+    assert order == list(range(40))
+
+
+async def test_a_turn_that_does_not_come_in_time_is_given_up(database: Database) -> None:
+    async with database.write():
+        with pytest.raises(NoTurnError):
+            async with database.write(wait_seconds=0.01):
+                pytest.fail("two at once")
+    async with database.write(wait_seconds=0):
+        pass  # nobody holds it any more
+
+
+async def test_a_writer_that_is_cancelled_while_it_waits_leaves_the_turn_to_others(database: Database) -> None:
+    async def write() -> None:
+        async with database.write():
+            pass
+
+    async with database.write():
+        waiting = asyncio.create_task(write())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    await asyncio.wait_for(write(), 5)

@@ -135,7 +135,8 @@ class Runtime:
             return result
 
         isolation: Literal["SERIALIZABLE", "READ COMMITTED"] = "SERIALIZABLE" if self._is_sqlite else "READ COMMITTED"
-        result = await datasource.run_tx_step_async({"name": name, "isolation_level": isolation}, transaction)
+        async with self._database.turn():
+            result = await datasource.run_tx_step_async({"name": name, "isolation_level": isolation}, transaction)
         for outbox in outboxes:
             outbox.wake()
         return result

@@ -6,6 +6,7 @@ are woken only after it. So there is no event without its change, and no change 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,7 +23,11 @@ from .dialect import create_reader, create_writer, insert_for
 from .migrate import upgrade
 from .tables import EPOCH, SIGNING_KEY, MetaRow
 
-__all__ = ["Database", "Transaction"]
+__all__ = ["Database", "NoTurnError", "Transaction"]
+
+
+class NoTurnError(Exception):
+    """Too many others write at the same time; nothing has been changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Database:
         self.engine = engine
         self.reader = reader
         self.wakes = Wakes()
+        self._turns = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def at(cls, url: str) -> Database:
@@ -86,17 +92,46 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncGenerator[Transaction]:
+    async def write(self, *, wait_seconds: float | None = None) -> AsyncGenerator[Transaction]:
         """Commits on leaving, events included; an exception takes everything back.
 
-        On SQLite writers take turns from the first statement on. Keep it short: no tool, no network, no sleep in here.
+        On SQLite writers take turns. Keep it short: no tool, no network, no sleep in here.
+
+        Args:
+            wait_seconds: How long to wait for the turn; None for as long as it takes.
+
+        Raises:
+            NoTurnError: It did not come in that time.
         """
         outbox = self.outbox()
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        async with self.turn(wait_seconds=wait_seconds), AsyncSession(self.engine, expire_on_commit=False) as session:
             async with session.begin():
                 yield Transaction(session, outbox)
                 await outbox.flush(session)
             outbox.wake()
+
+    @asynccontextmanager
+    async def turn(self, *, wait_seconds: float | None = None) -> AsyncGenerator[None]:
+        """A writer's turn, for a transaction that is begun and committed elsewhere (see `write`).
+
+        First come, first served: SQLite's own waiters poll, so that under load some never get a look in, and each holds
+        a connection meanwhile. PostgreSQL's writers need no turns.
+
+        Raises:
+            NoTurnError: It did not come in `wait_seconds`.
+        """
+        if self._turns is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(wait_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NoTurnError("other writers were first for too long") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def outbox(self) -> Outbox:
         """For a transaction that is committed elsewhere: `emit`, `await flush(session)`, commit, `wake`."""
