@@ -82,6 +82,13 @@ async def test_a_password_gives_tokens_that_work(api: Api) -> None:
     assert (me["username"], me["credential"], me["scope"]) == (api.user.name, "token", "full")
 
 
+@pytest.mark.parametrize("scope", ["READ", "bogus", "read full", " ", "full,read"])
+async def test_a_scope_that_nobody_knows_gives_no_tokens(api: Api, scope: str) -> None:
+    user = await api.server.new_user(password="correct horse")
+    answer = await token(api, grant_type="password", username=user.name, password="correct horse", scope=scope)
+    assert (answer.status, answer.json["error"]) == (400, "invalid_scope")
+
+
 async def test_tokens_may_be_asked_to_read_only(api: Api) -> None:
     pair = await login(api, scope="read")
     headers = {"X-API-Key": "", "Authorization": f"Bearer {pair['access_token']}"}

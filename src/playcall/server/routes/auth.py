@@ -39,17 +39,19 @@ async def auth_token(
     username: Annotated[str | None, Form(max_length=200)] = None,
     password: Annotated[str | None, Form(max_length=1_000)] = None,
     refresh_token: Annotated[str | None, Form(max_length=1_000)] = None,
-    scope: Annotated[str, Form(description="`read` gives tokens that may only read.")] = "",
+    scope: Annotated[
+        str, Form(description="`read` gives tokens that may only read; `full`, or nothing, those that may do all.")
+    ] = "",
 ) -> Response:
     if grant_type == "password":
         if username is None or password is None:
             raise _oauth_error("invalid_request", "the password grant needs username and password")
-        pair = await _by_password(core, username, password, Scope.READ if scope == Scope.READ else Scope.FULL)
+        pair = await _by_password(core, deadline, username, password, _scope_of(scope))
     elif grant_type == "refresh_token":
         if refresh_token is None:
             raise _oauth_error("invalid_request", "the refresh_token grant needs refresh_token")
         try:
-            async with core.database.write() as tx:
+            async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
                 pair = await core.tokens.refresh(tx.session, refresh_token)
         except InvalidTokenError as error:
             raise _oauth_error("invalid_grant", str(error)) from None
@@ -58,12 +60,26 @@ async def auth_token(
     return model_response(pair, headers=_NO_STORE)
 
 
-async def _by_password(core: CoreDep, username: str, password: str, scope: Scope) -> TokenPair:
+def _scope_of(asked: str) -> Scope:
+    """Names are case-sensitive, and one that nobody knows gives nothing, least of all everything (RFC 6749 section 3.3).
+
+    Raises:
+        ApiError: 400 `invalid_scope`.
+    """
+    if not asked:
+        return Scope.FULL
+    try:
+        return Scope(asked)
+    except ValueError:
+        raise _oauth_error("invalid_scope", f"scope is {' or '.join(Scope)}") from None
+
+
+async def _by_password(core: CoreDep, deadline: DeadlineDep, username: str, password: str, scope: Scope) -> TokenPair:
     async with core.database.read() as session:
         user = (await session.execute(select(UserRow).where(UserRow.username == username))).scalar_one_or_none()
     if not await verify_password(password, user.password_hash if user else None) or user is None:
         raise _oauth_error("invalid_grant", "the user name or the password is wrong")
-    async with core.database.write() as tx:
+    async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
         return await core.tokens.issue(tx.session, user, scope)
 
 
@@ -92,16 +108,18 @@ async def api_keys_list(caller: CallerDep, database: DatabaseDep) -> Page[ApiKey
 
 
 @router.post("/auth/api-keys", response_model=NewApiKey, status_code=201, summary="A new API key; shown this once")
-async def api_keys_create(spec: ApiKeySpec, caller: CallerDep, database: DatabaseDep) -> Response:
-    async with database.write() as tx:
+async def api_keys_create(
+    spec: ApiKeySpec, caller: CallerDep, database: DatabaseDep, deadline: DeadlineDep
+) -> Response:
+    async with database.write(wait_seconds=deadline.remaining_seconds()) as tx:
         key = await add_api_key(tx.session, caller.user_id, spec)
     return model_response(key, status=201, headers=_NO_STORE)
 
 
 @router.delete("/auth/api-keys/{key_id}", status_code=204, responses=problems(404), summary="Revoke an API key")
-async def api_keys_delete(key_id: ApiKeyId, caller: CallerDep, core: CoreDep) -> Response:
+async def api_keys_delete(key_id: ApiKeyId, caller: CallerDep, core: CoreDep, deadline: DeadlineDep) -> Response:
     """It is refused from now on; sockets that were opened with it are closed."""
-    async with core.database.write() as tx:
+    async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
         deleted = await tx.session.execute(
             delete(ApiKeyRow).where(ApiKeyRow.id == key_id, ApiKeyRow.user_id == caller.user_id).returning(ApiKeyRow.id)
         )
