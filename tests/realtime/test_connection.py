@@ -20,14 +20,18 @@ from playcall.errors import (
 )
 from playcall.http.auth import Authenticator, BearerToken, Credentials, TokenEndpoint
 from playcall.models.cursor import Cursor
+from playcall.models.event import AnyEvent
+from playcall.models.frames import Events
 from playcall.realtime.buffer import Batch, Buffer, Ended
 from playcall.realtime.codec import decode
 from playcall.realtime.connection import FRAMES_A_TURN, Connection
-from playcall.realtime.items import Want
+from playcall.realtime.feed import Feed, Opening
+from playcall.realtime.items import Gap, Want
 from playcall.realtime.states import ConnectionState
 from playcall.realtime.transports.base import Closed, LinkLostError, UpgradeRefusedError
 
 from .model_server import ModelConnection, ModelLog
+from .talk import event
 
 
 class PipeLink:
@@ -316,3 +320,54 @@ async def test_an_effect_that_raises_ends_its_own_subscription_and_skips_no_othe
     assert "an effect failed inside the client" in caplog.text
     assert (connection.state, connection.picture().attempts) == (ConnectionState.READY, 1)
     await connection.close()
+
+
+async def test_a_timer_that_fails_is_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connect(PipeTransport())
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+
+    def fail(now: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connection._session, "tick", fail)
+    assert connection._timer is not None
+    connection._timer.cancel()
+    with pytest.raises(ZeroDivisionError):
+        connection._tick()
+    assert connection._timer is not None
+    assert not connection._timer.cancelled()
+    await connection.close()
+
+
+def test_what_comes_after_the_consumer_has_left_is_thrown_away() -> None:
+    buffer = Buffer(8)
+    buffer.drop()
+    buffer.put_events([_event(1)], Cursor("e", 1))
+    buffer.put_gap(Gap("tasks", "expired", Cursor("e", 1), Cursor("e", 5)))
+    assert buffer.size == 0
+    assert buffer.take(lambda: None) == Ended(None)
+
+
+async def test_no_item_comes_after_a_close_that_falls_between_taking_a_batch_and_beginning_it() -> None:
+    connection = connect(PipeTransport())
+
+    class Opener:
+        async def connection(self) -> Connection:
+            return connection
+
+    class ClosedMeanwhile(Feed[Any]):
+        async def _take(self) -> Batch:
+            batch = Batch([_event(1), _event(2)], Cursor("e", 2), 2)
+            self._shut()  # as another thread does
+            return batch
+
+    feed = ClosedMeanwhile(Opener(), Opening(Want("tasks")))
+    await feed.open()
+    assert [item async for item in feed] == []
+    await connection.close()
+
+
+def _event(seq: int) -> AnyEvent:
+    frame = decode(json.dumps({"op": "events", "sid": "s", "prev": seq - 1, "to": seq, "events": [event(seq)]}))
+    assert isinstance(frame, Events)
+    return frame.events[0]

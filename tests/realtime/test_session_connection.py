@@ -547,6 +547,33 @@ def test_without_a_newer_token_it_is_asked_for_again_at_half_of_what_is_left(tal
     assert len(talk.all(RefreshToken)) == 2, "too late for another"
 
 
+def test_a_newer_token_that_is_refused_in_band_is_followed_by_another_before_the_old_one_expires(talk: Talk) -> None:
+    ready(talk, token_expires_in_seconds=20)
+    talk.pass_time(16)
+    talk.session.token(talk.now, "newer")
+    (auth,) = talk.sent("auth")
+    talk.frame({"op": "error", "id": auth["id"], "code": "unauthenticated", "message": "", "retry": False})
+    talk.pass_time(2.1)
+    assert len(talk.all(RefreshToken)) == 2
+    talk.session.token(talk.now, "newest")
+    talk.frame({"op": "authenticated", "id": talk.sent("auth")[-1]["id"], "token_expires_in_seconds": 900})
+    for _ in range(10):
+        talk.pass_time(10)
+        talk.frame({"op": "ping", "n": 1})
+    assert talk.all(Disconnect) == []
+
+
+def test_a_newer_token_that_is_never_accepted_means_a_new_connection(talk: Talk) -> None:
+    ready(talk, token_expires_in_seconds=20)
+    talk.pass_time(16)
+    talk.session.token(talk.now, "newer")
+    for _ in range(12):
+        talk.pass_time(1)
+        talk.frame({"op": "ping", "n": 1})
+    assert len(talk.all(Disconnect)) == 1
+    assert talk.session.state is ConnectionState.CONNECTING
+
+
 def test_a_token_of_no_life_does_not_make_a_storm(talk: Talk) -> None:
     ready(talk)
     talk.session.token(talk.now, "t")

@@ -390,3 +390,32 @@ def test_what_is_taken_or_unsubscribed_after_the_end_is_ignored(talk: Talk) -> N
     talk.session.taken(key, 5)
     talk.session.unsubscribe(key)
     assert talk.session.take_effects() == []
+
+
+# --- answers that come too late ---------------------------------------------------------------------------------------
+
+
+def test_not_now_for_what_is_no_longer_wanted_is_not_asked_again(talk: Talk) -> None:
+    withdrawn = talk.subscribe()
+    talk.subscribe("runs")
+    talk.welcome()
+    asked = talk.sent("subscribe")[0]
+    talk.session.unsubscribe(withdrawn)
+    talk.forget()
+    talk.frame({"op": "error", "id": asked["id"], "sid": asked["sid"], "code": "busy", "message": "", "retry": True})
+    talk.pass_time(12)
+    assert talk.sent("subscribe") == []
+    assert talk.session.state is ConnectionState.READY
+
+
+@pytest.mark.parametrize("answered_late", [False, True])
+def test_nothing_is_kept_of_what_was_withdrawn_before_its_answer(talk: Talk, answered_late: bool) -> None:
+    talk.live()
+    for _ in range(10):
+        key = talk.subscribe("runs")
+        asked = talk.sent("subscribe")[-1]
+        talk.session.unsubscribe(key)
+        if answered_late:
+            talk.frame({"op": "subscribed", "id": asked["id"], "sid": asked["sid"], "epoch": "e1", "seq": 0, "head": 0})
+    assert len(talk.session.desired._requests) <= 1  # the one of live(), whose answer has another id
+    assert len(talk.session.desired._by_sid) == 1

@@ -46,6 +46,7 @@ class Buffer:
         self._lock = threading.Lock()
         self._batches: deque[Batch] = deque()
         self._ended: Ended | None = None
+        self._dropped = False
         self._wake: Callable[[], None] | None = None
 
     # --- the loop's side ----------------------------------------------------------------------------------------------
@@ -60,6 +61,8 @@ class Buffer:
             batches = [Batch(part, Cursor(to.epoch, part[-1].seq), len(part)) for part in parts[:-1]]
             batches.append(Batch(parts[-1], to, len(parts[-1])))
         with self._lock:
+            if self._dropped:
+                return
             if not events and self._batches and not self._batches[-1].items:
                 self._batches.pop()  # a run of empty frames is one move of the cursor
             self._batches.extend(batches)
@@ -68,6 +71,8 @@ class Buffer:
 
     def put_gap(self, gap: Gap) -> None:
         with self._lock:
+            if self._dropped:
+                return
             self._batches.append(Batch((gap,), gap.resume, 0))
             self._wake_consumer()
 
@@ -79,8 +84,9 @@ class Buffer:
             self._wake_consumer()
 
     def drop(self) -> None:
-        """The consumer wants nothing more, so what is here is thrown away. Callable from any thread."""
+        """The consumer wants nothing more: what is here is thrown away, and so is what comes. Callable from any thread."""
         with self._lock:
+            self._dropped = True
             self._batches.clear()
             self._ended = Ended(None)
             self._wake_consumer()

@@ -329,8 +329,10 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        self._session.tick(self.loop.time())
-        self._flush()
+        try:
+            self._session.tick(self.loop.time())
+        finally:
+            self._flush()  # which sets the next timer: without one nothing would notice a dead connection
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(coroutine)

@@ -39,7 +39,8 @@ class Desired:
         self._random = random
         self._all: dict[int, Subscription] = {}
         self._by_sid: dict[str, Subscription] = {}
-        self._requests: dict[int, Subscription] = {}
+        self._requests: dict[int, str] = {}
+        """The `sid` that each unanswered request was for."""
         self._retry_at: dict[int, float] = {}
         self._last_key = 0
         self._last_sid = 0
@@ -114,7 +115,8 @@ class Desired:
         """Asks again where the server said «not now»."""
         for key in [key for key, due in self._retry_at.items() if now >= due]:
             del self._retry_at[key]
-            self._ask(self._all[key])
+            if (subscription := self._all.get(key)) is not None:
+                self._ask(subscription)
 
     def end_all(self, error: PlaycallError) -> None:
         for subscription in self.all:
@@ -133,10 +135,10 @@ class Desired:
     # --- frames -------------------------------------------------------------------------------------------------------
 
     def on_subscribed(self, frame: Subscribed) -> str | None:
+        self._requests.pop(frame.id, None)
         subscription = self._by_sid.get(frame.sid)
         if subscription is None:
             return None
-        self._requests.pop(frame.id, None)
         violation = subscription.accepted(frame)
         if violation is not None:
             return self._broken(subscription, violation)
@@ -212,11 +214,11 @@ class Desired:
             self._end(subscription, None)
 
     def on_error(self, now: float, frame: ErrorFrame) -> None:
-        subscription = None if frame.id is None else self._requests.pop(frame.id, None)
-        if subscription is None and frame.sid is not None:
-            subscription = self._by_sid.get(frame.sid)
+        asked = None if frame.id is None else self._requests.pop(frame.id, None)
+        sid = frame.sid if asked is None else asked
+        subscription = None if sid is None else self._by_sid.get(sid)
         if subscription is None:
-            return
+            return  # no longer wanted, or asked for anew since
         if frame.code == "forbidden":
             self._end(subscription, _forbidden(subscription))
         elif frame.retry:
@@ -245,7 +247,7 @@ class Desired:
     def _ask(self, subscription: Subscription) -> None:
         """Subscribes from the cursor under a new sid; while the consumer's buffer is full, `taken` will do it."""
         if subscription.sid is not None:
-            self._by_sid.pop(subscription.sid, None)
+            self._drop_sid(subscription.sid)
             subscription.detach()
         if subscription.room < 1:
             return
@@ -253,7 +255,7 @@ class Desired:
         sid = f"s{self._last_sid}"
         request_id = self._next_id()
         self._by_sid[sid] = subscription
-        self._requests[request_id] = subscription
+        self._requests[request_id] = sid
         self._emit(Send(subscription.ask(sid, request_id)))
 
     def _grant(self, subscription: Subscription) -> None:
@@ -291,7 +293,7 @@ class Desired:
     def _later(self, now: float, subscription: Subscription) -> None:
         """The server said no for now."""
         if subscription.sid is not None:
-            self._by_sid.pop(subscription.sid, None)
+            self._drop_sid(subscription.sid)
         subscription.detach()
         subscription.retries += 1
         self._retry_at[subscription.key] = now + schedule.delay_seconds(subscription.retries, self._random)
@@ -304,10 +306,16 @@ class Desired:
         subscription = self._all.pop(key, None)
         if subscription is not None:
             if subscription.sid is not None:
-                self._by_sid.pop(subscription.sid, None)
+                self._drop_sid(subscription.sid)
             subscription.state = SubscriptionState.ENDED
             self._retry_at.pop(key, None)
         return subscription
+
+    def _drop_sid(self, sid: str) -> None:
+        """Whatever comes for it from now on, an answer included, is too late."""
+        subscription = self._by_sid.pop(sid, None)
+        if subscription is not None and not subscription.answered:
+            self._requests = {each: asked for each, asked in self._requests.items() if asked != sid}
 
 
 def _forbidden(subscription: Subscription) -> TopicForbiddenError:

@@ -157,6 +157,8 @@ class _FeedBase(Generic[ItemT]):
         self._batch = batch
         # The items fit ItemT: gaps come only where on_gap="yield" asked for them.
         self._items = cast("Iterator[ItemT]", iter(batch.items))
+        if self._closed:  # by another thread, which has not seen these items
+            self._items = iter(())
 
     def _finish_batch(self) -> None:
         """The item in hand, the last of its batch, was processed, and with it what a filter left out after it."""

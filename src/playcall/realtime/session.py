@@ -53,6 +53,8 @@ WAKE_EVERY_SECONDS = 1.0
 """A success over HTTP cuts a pause short no more often than this."""
 RENEW_SECONDS = 30.0
 """For new credentials; then the schedule goes on with what there is."""
+AUTH_SECONDS = 10.0
+"""For the answer to a token that was sent in-band, where the old one expires sooner."""
 TOKEN_PAUSE_SECONDS = 0.1
 """The least pause between two in-band renewals."""
 
@@ -89,6 +91,7 @@ class Session:
         self._refresh_at = math.inf
         self._token_expires_at = math.inf
         self._auth_id: int | None = None
+        self._auth_due = math.inf
         # its history
         self.problem: str | None = None
         self.failure: RealtimeError | None = None
@@ -114,7 +117,7 @@ class Session:
     def next_timer(self) -> float:
         """When `tick` is wanted; infinite if never. It may move with every call."""
         if self.state is ConnectionState.READY:
-            moment = min(self._dead_at, self._ping_at, self._move_at, self._refresh_at)
+            moment = min(self._dead_at, self._ping_at, self._move_at, self._refresh_at, self._auth_due)
             asked_again = self.desired.next_timer
             return moment if asked_again is None else min(moment, asked_again)
         return self._due if self.state in _TIMED else math.inf
@@ -240,7 +243,9 @@ class Session:
         if bearer is not None:
             self._auth_id = self._next_id()
             self._send(AuthFrame(id=self._auth_id, token=bearer))
-        elif (left := self._token_expires_at - now) > 1:
+            # Refused or not answered, it is tried again; once the old token has expired only a new connection helps.
+            self._auth_due = min(self._auth_due, max(self._token_expires_at, now + AUTH_SECONDS))
+        if (left := self._token_expires_at - now) > 1:
             self._refresh_at = now + left / 2
 
     def identity(self, known: bool | None) -> None:
@@ -270,6 +275,10 @@ class Session:
             why = f"nothing was heard for {now - self._heard_at:.1f} s"
             self._emit(Disconnect(1000, why))
             self.lost(now, why, reached=False)
+        elif now >= self._auth_due:
+            why = "the token has expired, and the newer one was not accepted"
+            self._emit(Disconnect(1000, why))
+            self.lost(now, why)
         elif now >= self._move_at:
             why = "moving, as goodbye said"
             self._emit(Disconnect(1000, why))
@@ -313,6 +322,7 @@ class Session:
             self._move_at = now + schedule.spread_seconds(frame.reconnect_after_ms, frame.spread_ms, self._random)
         elif isinstance(frame, Authenticated):
             if frame.id == self._auth_id:
+                self._auth_due = math.inf
                 self._set_token_life(now, frame.token_expires_in_seconds)
         elif isinstance(frame, Pong):
             if self._pinged is not None and frame.n == self._pinged[0]:
@@ -449,7 +459,7 @@ class Session:
         self._ready_since = None
         self._pinged = None
         self._auth_id = None
-        self._ping_at = self._move_at = self._refresh_at = self._token_expires_at = math.inf
+        self._ping_at = self._move_at = self._refresh_at = self._token_expires_at = self._auth_due = math.inf
 
     # --- small things -------------------------------------------------------------------------------------------------
 
