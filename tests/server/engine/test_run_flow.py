@@ -341,7 +341,12 @@ async def test_what_is_gone_by_the_time_of_the_run_fails_its_step(house: House) 
         run = await house.ended(run_id)
         assert run.error is not None
         assert run.error["code"] == code
-    for parameters, code in (({"path": "{{ inputs.no }}"}, "template_failed"), ({"path": "x"}, "parameters_invalid")):
+    for parameters, code in (
+        ({"path": "{{ inputs.no }}"}, "template_failed"),
+        ({"path": "{{ inputs['\\ud800'] }}"}, "template_failed"),
+        ({"path": "x", "content": "{{ '\\ud800' }}"}, "template_failed"),
+        ({"path": "x"}, "parameters_invalid"),
+    ):
         run_id = await house.start({"agents": ["a"], "steps": [step("s", "a", "files.write", parameters)]})
         run = await house.ended(run_id)
         assert run.error is not None

@@ -73,6 +73,12 @@ async def test_only_the_names_that_it_needs_go_to_the_process(monkeypatch: pytes
     assert jobs[0]["names"] == {"steps": {"read": {"output": [3]}}}
 
 
+async def test_any_character_comes_back_as_it_is() -> None:
+    assert await render_template("{{ x|list|join }}", {"x": "a\x00ä€\U0001f600"}) == "a\x00ä€\U0001f600"
+    with pytest.raises(TemplateProblem, match="no attribute"):
+        await render_template("{{ x['\\ud800']|upper }}", {"x": {}})
+
+
 async def test_a_problem_in_the_process_is_told_as_any_other() -> None:
     with pytest.raises(TemplateProblem, match="nope"):
         await render_template("{{ inputs.nope|upper }}", NAMES)
@@ -105,6 +111,8 @@ async def test_a_cancelled_rendering_ends_its_process(processes: list[asyncio.su
         "def work(job): return len(bytearray(1 << 40))",
         "def work(job):\n    made = []\n    while True: made.append(bytearray(1 << 20))",
         "import os\ndef work(job): os.abort()",
+        "def work(job): return 'x' * (70 << 20)",
+        "def work(job): print('{', flush=True)",
     ],
 )
 async def test_a_process_that_takes_too_much_gives_no_result(tmp_path: Path, work: str) -> None:

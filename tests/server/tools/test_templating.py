@@ -135,11 +135,18 @@ def test_a_literal_that_cannot_be_stored_is_a_problem_too() -> None:
 
 
 def test_reading_a_template_calls_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    def called(*arguments: object) -> None:
-        raise RuntimeError("called")
+    calls: list[object] = []
+
+    def called(*arguments: object) -> str:
+        calls.append(arguments)
+        return ""
 
     monkeypatch.setitem(_environment.filters, "round", called)
-    assert check_template("{{ 1|round(4000000, 'ceil') }}") is None
+    for template in ("{{ 1|round }}", "a {{ 1|round }}", "{% set x = 1|round %}", "{% if 1|round %}{% endif %}"):
+        assert check_template(template) is None
+    assert calls == []
+    render_text("{{ 1|round }}", {})
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

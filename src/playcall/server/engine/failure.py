@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...models import Failure
+from ..tools.context import printable
 
 __all__ = ["StepFailed", "Superseded", "failure_of"]
 
@@ -13,9 +14,9 @@ class StepFailed(Exception):
     """A step or operation failed: a stable `code`, and a sentence for people."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[type[StepFailed], tuple[str, str]]:
         return (type(self), (self.code, self.message))
@@ -26,7 +27,8 @@ class Superseded(Exception):
 
 
 def failure_of(code: str, message: str) -> Failure:
-    """With a message that is sure to fit an event."""
+    """With a message that is sure to fit an event, and that can be stored."""
+    message = printable(message)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = message[:_MAX_MESSAGE_CHARACTERS] + "…"
     return Failure(code=code, message=message)

@@ -26,7 +26,7 @@ MEMORY_BYTES = 512 * 1024 * 1024
 
 
 class BrokenOff(Exception):
-    """The process ended without a result: it ran out of memory or of processor time."""
+    """The process ended without a result: it ran out of memory or of processor time, or its result is too large."""
 
 
 async def bounded(
@@ -37,7 +37,7 @@ async def bounded(
     paths: Sequence[str] = (),
     said: Callable[[JsonObject], None] = lambda line: None,
 ) -> Any:
-    """What `work(job)` of the module gives; whatever JSON holds.
+    """What `work(job)` of the module gives; whatever JSON holds, in at most 64 MiB.
 
     Args:
         module: A file that imports nothing of this package: loading the package would take longer than the work.
@@ -80,9 +80,12 @@ async def _talk(process: asyncio.subprocess.Process, job: JsonObject, said: Call
         raise RuntimeError("the process was started with pipes")
     process.stdin.write(await asyncio.to_thread(lambda: json.dumps(job).encode()))
     process.stdin.close()
-    async for raw in process.stdout:
-        line: JsonObject = json.loads(raw)
-        if "result" in line:
-            return line["result"]
-        said(line)
+    try:
+        async for raw in process.stdout:
+            line: JsonObject = json.loads(raw)
+            if "result" in line:
+                return line["result"]
+            said(line)
+    except ValueError:
+        raise BrokenOff from None  # a line that is too long, or that ends in the middle
     raise BrokenOff

@@ -40,7 +40,7 @@ def main(settings: dict[str, Any]) -> None:  # pragma: no cover - in a process w
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     result = module.work(json.load(sys.stdin.buffer))
-    sys.stdout.write(json.dumps({"result": result}) + "\n")
+    sys.stdout.buffer.write(json.dumps({"result": result}, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
 
 
 if __name__ == "__main__":  # pragma: no cover - as above

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard, TypeVar, cast
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -190,6 +190,11 @@ def _count(value: Any) -> Any:
             budget.spend_round()
             pending.extend(item)
     return value
+
+
+@pass_context  # so that constants are not finalized, nor their filters called, while a template is only being read
+def _finalize(context: object, value: Any) -> Any:
+    return _count(value)
 
 
 def _weigh(value: Any, *, deep: bool = True) -> Any:
@@ -365,7 +370,7 @@ def _build() -> _Sandbox:
         autoescape=False,
         keep_trailing_newline=True,
         cache_size=0,
-        finalize=_count,
+        finalize=_finalize,
         optimized=False,  # it would call filters on constants while a template is only being read
     )
     filters = cast("dict[str, Callable[..., Any]]", sandbox.filters)
