@@ -214,6 +214,21 @@ async def test_a_token_that_cannot_be_renewed_in_band_leaves_the_connection_alon
     await connection.close()
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_shared_client_that_was_closed_meanwhile_means_closed_and_not_refused(status: int) -> None:
+    class Closing(PipeTransport):
+        async def is_known(self, headers: Mapping[str, str]) -> bool | None:
+            raise ClientClosedError("the pool is closed")
+
+    transport = Closing()
+    transport.errors = [UpgradeRefusedError(status)]
+    connection = connect(transport, Tokens("old", ClientClosedError("the pool is closed")))
+    with pytest.raises(ClientClosedError):
+        await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=time.monotonic() + 2)
+    assert connection.state is ConnectionState.CLOSED
+    await connection.close()
+
+
 async def test_a_403_that_http_cannot_explain_is_tried_again() -> None:
     transport = PipeTransport()
     transport.errors = [UpgradeRefusedError(403)]

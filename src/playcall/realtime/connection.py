@@ -449,6 +449,9 @@ class Connection:
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     outcome = "new" if await self._authenticator.renew(self._credentials) else "same"
+            except ClientClosedError:
+                self._abandon()
+                return
             except Exception as error:
                 outcome = "same" if _is_refusal(error) else "failed"
                 log.warning("credentials were not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
@@ -475,7 +478,11 @@ class Connection:
 
     async def _check_identity(self) -> None:
         headers: Mapping[str, str] = {} if self._credentials is None else self._credentials.headers
-        known = await self._transport.is_known(headers)
+        try:
+            known = await self._transport.is_known(headers)
+        except ClientClosedError:
+            self._abandon()
+            return
         self._session.identity(known)
         self._flush()
 
