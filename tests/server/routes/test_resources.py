@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from playcall.server.clock import utc_now
 from playcall.server.paging import _fingerprint
-from playcall.server.store.tables import TaskRow
+from playcall.server.store.tables import AgentRow, TaskRow
 
 from ..conftest import Api
 
@@ -111,10 +112,10 @@ async def test_null_is_no_value_for_a_field_that_needs_one(api: Api) -> None:
     assert [error["loc"] for error in answer.json["errors"]] == [["body", "name"]]
 
 
-async def test_an_agent_with_open_tasks_cannot_be_deleted(api: Api) -> None:
-    agent = await api.agent()
+async def set_task(api: Api, agent: Any, status: str) -> None:
+    """The agent has one task, of this status."""
 
-    async def task(status: str) -> None:
+    async def merge() -> None:
         async with api.server.core.database.write() as tx:
             now = utc_now()
             await tx.session.merge(
@@ -133,11 +134,50 @@ async def test_an_agent_with_open_tasks_cannot_be_deleted(api: Api) -> None:
                 )
             )
 
-    await api.server.acall(task("running"))
+    await api.server.acall(merge())
+
+
+async def test_an_agent_with_open_tasks_cannot_be_deleted(api: Api) -> None:
+    agent = await api.agent()
+    await set_task(api, agent, "running")
     answer = await api("DELETE", f"/agents/{agent['id']}")
     assert (answer.status, answer.json["code"]) == (409, "agent_busy")
-    await api.server.acall(task("completed"))
+    await set_task(api, agent, "completed")
     assert (await api("DELETE", f"/agents/{agent['id']}")).status == 204
+
+
+async def test_starting_an_agent_at_work_leaves_it_at_work(api: Api) -> None:
+    """Stopped in the middle of it, or not: it is not free before its task has ended."""
+    agent = await api.agent()
+    path = f"/agents/{agent['id']}"
+
+    async def begin() -> None:
+        async with api.server.core.database.write() as tx:
+            row = (await tx.session.execute(select(AgentRow).where(AgentRow.id == agent["id"]))).scalar_one()
+            row.state = "running"
+
+    await api.server.acall(begin())
+    await set_task(api, agent, "running")
+    started = await api.ok("POST", f"{path}/start")
+    assert (started["state"], started["version"]) == ("running", 1), "nothing has changed"
+    assert (await api.ok("POST", f"{path}/stop"))["state"] == "stopped"
+    assert (await api.ok("POST", f"{path}/start"))["state"] == "running"
+    await api.ok("POST", f"{path}/stop")
+    await set_task(api, agent, "completed")
+    assert (await api.ok("POST", f"{path}/start"))["state"] == "ready"
+
+
+async def test_a_change_of_kind_alone_is_a_change(api: Api) -> None:
+    """In Python 1, 1.0 and true are equal; in JSON they are not."""
+    made = await api.ok("POST", "/tools", json={
+        "name": "t", "kind": "http", "url": "https://tools.example/t", "defaults": {"a": [1], "b": 2},
+    })  # fmt: skip
+    path = f"/tools/{made['id']}"
+    for version, value in enumerate((True, 1.0, 1), 2):
+        changed = await api.ok("PATCH", path, json={"defaults": {"a": [value], "b": 2}})
+        assert (changed["version"], repr(changed["defaults"]["a"])) == (version, repr([value]))
+        assert repr((await api.ok("GET", path))["defaults"]["a"]) == repr([value]), "it has been stored"
+    assert (await api.ok("PATCH", path, json={"defaults": {"b": 2, "a": [1]}}))["version"] == 4
 
 
 async def test_a_tool_is_registered_changed_and_deleted_and_never_shows_its_secrets(api: Api) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -98,8 +98,8 @@ async def agents_update(
 async def agents_start(
     agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
 ) -> Response:
-    """An agent that is ready stays as it is."""
-    return await _change(agent_id, {"state": AgentState.READY.value}, request, caller, command, core)
+    """An agent that is ready or at work stays as it is."""
+    return await _change(agent_id, _started, request, caller, command, core)
 
 
 @router.post(
@@ -132,16 +132,19 @@ async def agents_delete(agent_id: AgentId, request: Request, caller: CallerDep, 
 
 async def _change(
     agent_id: AgentId,
-    changes: dict[str, Any],
+    wanted: dict[str, Any] | Callable[[AsyncSession, AgentRow], Awaitable[dict[str, Any]]],
     request: Request,
     caller: Caller,
     command: CommandDep,
     core: CoreDep,
 ) -> Response:
-    """`Any` because each column has a type of its own; the models have checked them."""
+    """`wanted` may depend on what is stored. `Any` because each column has a type of its own; the models have checked
+    them.
+    """
     async with command.begin() as tx:
         row = await _own(tx.session, caller, agent_id)
         require_match(request, row.version)
+        changes = await wanted(tx.session, row) if callable(wanted) else wanted
         if "tools" in changes:
             await _require_tools(tx.session, caller, changes["tools"])
         if apply_changes(row, changes):
@@ -151,6 +154,16 @@ async def _change(
     if core.engine is not None:
         core.engine.agent_changed(agent_id)
     return answer
+
+
+async def _started(session: AsyncSession, row: AgentRow) -> dict[str, Any]:
+    """One that was stopped in the middle of its work is at work again, and not free."""
+    if row.state in (AgentState.READY, AgentState.RUNNING):
+        return {}
+    at_work = await session.execute(
+        select(TaskRow.id).where(TaskRow.agent_id == row.id, TaskRow.status == TaskStatus.RUNNING.value).limit(1)
+    )
+    return {"state": (AgentState.READY if at_work.first() is None else AgentState.RUNNING).value}
 
 
 def _emit(tx: Transaction, row: AgentRow, type: str) -> Agent:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import flag_modified
 
 from playcall.models import FieldProblem, RequestModel
 from playcall.server.clock import utc_now
@@ -35,14 +37,23 @@ def sent_fields(patch: RequestModel, *, nullable: Collection[str] = ()) -> dict[
 
 def apply_changes(row: ResourceRow, changes: Mapping[str, object]) -> bool:
     """Whether anything is different now; only then do version and time move."""
-    different = {name: value for name, value in changes.items() if getattr(row, name) != value}
+    different = {name: value for name, value in changes.items() if not _is_same(getattr(row, name), value)}
     if not different:
         return False
     for name, value in different.items():
         setattr(row, name, value)
+        # SQLAlchemy compares as Python does, and would leave {"a": true} unwritten over {"a": 1}.
+        flag_modified(row, name)
     row.version += 1
     row.updated_at = utc_now()
     return True
+
+
+def _is_same(stored: object, value: object) -> bool:
+    """As JSON has it: Python takes 1, 1.0 and true for equal, also deep within objects."""
+    if isinstance(stored, dict | list):
+        return json.dumps(stored, sort_keys=True) == json.dumps(value, sort_keys=True)
+    return stored == value
 
 
 async def flush_named(session: AsyncSession, noun: str, name: str) -> None:
