@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from playcall.server.auth.passwords import _nobodys_hash
 from playcall.server.auth.secrets import hash_secret
 from playcall.server.serving import Started, StartupError, serve
 from playcall.server.settings import Settings
@@ -132,3 +133,10 @@ async def test_no_secret_is_logged_at_any_level(tmp_path: Path, caplog: pytest.L
         signing_key = await server.acall(server.core.database.meta("signing_key"))
     for secret in (key, hash_secret(key), password, token, signing_key):
         assert secret not in caplog.text
+
+
+def test_the_first_login_takes_no_longer_for_a_user_that_is_none(tmp_path: Path) -> None:
+    """The hash that an unknown user's password is compared with is there before anybody asks."""
+    _nobodys_hash.cache_clear()
+    with RunningServer(Settings(data_dir=tmp_path, port=0)):
+        assert _nobodys_hash.cache_info().currsize == 1

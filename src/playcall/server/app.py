@@ -12,6 +12,7 @@ from starlette.routing import WebSocketRoute
 
 from . import error_handlers
 from .auth.gate import Gate
+from .auth.passwords import prepare_passwords
 from .auth.tokens import TokenIssuer
 from .caretaker import look_after
 from .dependencies import Core
@@ -71,6 +72,7 @@ def _lifespan(
             access_seconds=settings.access_token_seconds,
             refresh_seconds=settings.refresh_token_seconds,
         )
+        await prepare_passwords()
         gate = Gate(database, tokens)
         engine = make_engine(database, settings) if make_engine is not None else None
         app.state.core = Core(settings, database, tokens, gate, Sockets(), engine)

@@ -7,7 +7,7 @@ from functools import cache
 
 from pwdlib import PasswordHash
 
-__all__ = ["hash_password", "verify_password"]
+__all__ = ["hash_password", "prepare_passwords", "verify_password"]
 
 
 @cache
@@ -19,6 +19,11 @@ def _hasher() -> PasswordHash:
 def _nobodys_hash() -> str:
     """Verified against when there is no such user, so that the answer takes as long as for one there is."""
     return _hasher().hash("nobody has this password")
+
+
+async def prepare_passwords() -> None:
+    """Before the first login: whoever makes that hash would wait longer, and so learn that there is no such user."""
+    await asyncio.to_thread(_nobodys_hash)
 
 
 async def hash_password(password: str) -> str:
