@@ -104,10 +104,10 @@ def test_a_template_gives(template: Any, value: Any) -> None:
     ],
 )
 def test_a_hostile_template_is_refused_and_soon(template: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(TemplateProblem):
         render_value(template, NAMES)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 30, "some two seconds of a processor's time, ten times that under coverage"
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def _weigh(value: Any, *, deep: bool = True) -> Any:
             budget.spend_work(1 + len(item))
         elif is_object(item) or is_list(item) or _is_tuple(item):
             # To look into it takes as long as many characters do.
-            budget.spend_work(100 + 10 * len(item) if deep else 1 + len(item))
+            budget.spend_work(400 + 40 * len(item) if deep else 1 + len(item))
             if deep:
                 pending.extend(item.values() if is_object(item) else item)
         elif isinstance(item, int):
