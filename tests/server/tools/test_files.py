@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from playcall.server.tools import ToolFailure, ToolLimits
+from playcall.server.tools.definition import check_output
 from playcall.server.tools.source import sizes
 
 from .conftest import Bench
@@ -119,3 +120,17 @@ async def test_what_is_the_servers_own_is_read_by_no_tool_whatever_the_read_root
     found = await bench.call("text.search", path=root, pattern="secret")
     assert [match["file"] for match in found["matches"]] == ["open.py"]
     assert (await bench.call(sizes, path=root))["files"] == 1
+
+
+def test_an_output_nested_too_deep_for_an_event_fails_the_call() -> None:
+    def nested(levels: int) -> object:
+        value: object = 1
+        for _ in range(levels):
+            value = (value,)
+        return {"value": value}
+
+    check_output("t", nested(63), 10_000)
+    check_output("t", [[1]] * 100, 10_000)
+    with pytest.raises(ToolFailure) as caught:
+        check_output("t", nested(64), 10_000)
+    assert caught.value.code == "output_too_deep"

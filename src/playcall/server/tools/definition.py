@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...models import FieldProblem, JsonObject
+from ..nesting import MAX_LEVELS, is_deeper
 from .context import ToolContext
 from .failure import ToolFailure
 
@@ -66,7 +67,7 @@ class ToolDefinition(Generic[ParametersT]):
         """Checks the parameters, does the work, and checks that the output is JSON within the limit.
 
         Raises:
-            ToolFailure: `parameters_invalid`, `output_invalid`, `output_too_large`, or the tool's own.
+            ToolFailure: `parameters_invalid`, `output_invalid`, `output_too_large`, `output_too_deep`, or the tool's own.
         """
         try:
             checked = self.parameters.model_validate(dict(parameters))
@@ -80,13 +81,17 @@ class ToolDefinition(Generic[ParametersT]):
 
 
 def check_output(name: str, output: Any, max_bytes: int) -> None:
-    """Raises ToolFailure unless `output` is JSON of at most `max_bytes`."""
+    """Raises ToolFailure unless `output` is JSON of at most `max_bytes`, nested no deeper than what a caller may send."""
     try:
-        size = len(json.dumps(output, ensure_ascii=False, allow_nan=False).encode())
+        text = json.dumps(output, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ToolFailure("output_invalid", f"{name} gave something that JSON cannot hold: {error}") from None
     if size > max_bytes:
         raise ToolFailure("output_too_large", f"{name} gave {size} bytes, more than the {max_bytes} that are allowed")
+    # Few texts have that many brackets at all. Read back, because tuples are lists by now.
+    if text.count("[") + text.count("{") > MAX_LEVELS and is_deeper(json.loads(text), MAX_LEVELS):
+        raise ToolFailure("output_too_deep", f"{name} gave something nested more than {MAX_LEVELS} levels deep")
 
 
 def _sentence(name: str, error: ValidationError) -> str:
