@@ -33,7 +33,7 @@ types: $(STAMP)
 	$(BIN)/basedpyright
 
 unit: $(STAMP)
-	$(BIN)/pytest -n 4 --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 test: lint types unit
 

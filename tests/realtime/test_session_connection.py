@@ -518,8 +518,10 @@ def test_what_cannot_heal_fails_the_first_connection_at_once_but_not_a_later_one
 
 
 def test_a_newer_token_goes_in_band_when_a_fifth_of_the_lifetime_remains(talk: Talk) -> None:
-    ready(talk, token_expires_in_seconds=10)
-    talk.pass_time(7.9)
+    ready(talk, token_expires_in_seconds=100)
+    for _ in range(8):
+        talk.pass_time(9.99)
+        talk.frame({"op": "ping", "n": 1})
     assert talk.all(RefreshToken) == []
     talk.pass_time(0.2)
     assert len(talk.all(RefreshToken)) == 1
@@ -529,10 +531,21 @@ def test_a_newer_token_goes_in_band_when_a_fifth_of_the_lifetime_remains(talk: T
     talk.frame({"op": "authenticated", "id": auth["id"] + 5, "token_expires_in_seconds": 1})
     talk.frame({"op": "authenticated", "id": auth["id"], "token_expires_in_seconds": 20})
     talk.frame({"op": "ping", "n": 1})
-    talk.pass_time(15)
+    talk.pass_time(14)
     assert len(talk.all(RefreshToken)) == 1
     talk.pass_time(2)
     assert len(talk.all(RefreshToken)) == 2
+
+
+@pytest.mark.parametrize(("lives_seconds", "asked_after_seconds"), [(2, 1), (8, 4), (10, 5), (20, 15)])
+def test_a_short_lived_token_is_renewed_with_time_to_spare(
+    talk: Talk, lives_seconds: float, asked_after_seconds: float
+) -> None:
+    ready(talk, token_expires_in_seconds=lives_seconds)
+    talk.pass_time(asked_after_seconds - 0.1)
+    assert talk.all(RefreshToken) == []
+    talk.pass_time(0.2)
+    assert len(talk.all(RefreshToken)) == 1
 
 
 def test_without_a_newer_token_it_is_asked_for_again_at_half_of_what_is_left(talk: Talk) -> None:

@@ -55,6 +55,8 @@ RENEW_SECONDS = 30.0
 """For new credentials; then the schedule goes on with what there is."""
 AUTH_SECONDS = 10.0
 """For the answer to a token that was sent in-band, where the old one expires sooner."""
+TOKEN_MARGIN_SECONDS = 5.0
+"""A renewal may take this long, on a bad day, where the token's life has room for it."""
 TOKEN_PAUSE_SECONDS = 0.1
 """The least pause between two in-band renewals."""
 
@@ -464,12 +466,16 @@ class Session:
     # --- small things -------------------------------------------------------------------------------------------------
 
     def _set_token_life(self, now: float, seconds: float | None) -> None:
-        """Rule 9: the next token is asked for when a fifth of this one's life remains. None: it does not expire."""
+        """Rule 9: the next token is asked for when a fifth of this one's life remains, or 5 s, but not before its half.
+
+        None: it does not expire.
+        """
         if seconds is None or not math.isfinite(seconds):
             self._token_expires_at = self._refresh_at = math.inf
         else:
             self._token_expires_at = now + seconds
-            self._refresh_at = now + max(TOKEN_PAUSE_SECONDS, 0.8 * seconds)
+            margin = max(seconds / 5, min(seconds / 2, TOKEN_MARGIN_SECONDS))
+            self._refresh_at = now + max(TOKEN_PAUSE_SECONDS, seconds - margin)
 
     def _ping(self, now: float) -> None:
         self._pinged = (self._next_id(), now)
