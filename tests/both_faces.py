@@ -54,7 +54,7 @@ class using:
         await value(self._client.close())
 
 
-def api(blocking: bool, handler: Handler, url: str = "http://backend.test/root", **options: Any) -> using:
+def api(blocking: bool, handler: Handler, url: str = "http://backend.test/base", **options: Any) -> using:
     """A `BaseAPIClient` or `BlockingAPIClient` over a mock; its requests are `.engine.transport.requests`."""
     kind: Any = BlockingAPIClient if blocking else BaseAPIClient
     return using(kind(url, transport=MockTransport(handler), **options))

@@ -589,8 +589,8 @@ def to(where: str, status: int = 307) -> MockAnswer:
 @pytest.mark.parametrize(
     ("location", "then"),
     [
-        ("/root/x/", "http://b/root/x/"),
-        ("y", "http://b/root/y"),
+        ("/base/x/", "http://b/base/x/"),
+        ("y", "http://b/base/y"),
         ("http://b/z?a=1", "http://b/z?a=1"),
         ("//b/z", "http://b/z"),
         ("/sp ace/é", "http://b/sp%20ace/%C3%A9"),
@@ -598,7 +598,7 @@ def to(where: str, status: int = 307) -> MockAnswer:
 )
 async def test_a_redirect_at_home_is_followed_with_credentials_and_headers(location: str, then: str) -> None:
     script = Script(to(location), OK)
-    async with BaseAPIClient("http://b/root", auth=ApiKey("k"), transport=MockTransport(script)) as client:
+    async with BaseAPIClient("http://b/base", auth=ApiKey("k"), transport=MockTransport(script)) as client:
         await client.get("/x", headers={"X-Mine": "m"})
     assert script.requests[1].url == then
     assert script.requests[1].headers["X-API-Key"] == "k"
@@ -606,7 +606,7 @@ async def test_a_redirect_at_home_is_followed_with_credentials_and_headers(locat
 
 
 @pytest.mark.parametrize(
-    "location", ["http://evil/x", "http://b.evil/x", "http://b:81/x", "https://b/x", "//evil/x", "http://B.evil/root/x"]
+    "location", ["http://evil/x", "http://b.evil/x", "http://b:81/x", "https://b/x", "//evil/x", "http://B.evil/base/x"]
 )
 async def test_nothing_secret_goes_to_another_origin(location: str) -> None:
     script = Script(to(location), OK)

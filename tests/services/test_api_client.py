@@ -45,7 +45,7 @@ async def test_each_verb_sends_its_method_and_reads_into_a_type(blocking: bool, 
         assert await value(getattr(client, verb)("/items/1", into=Item)) == Item(id=1, name=verb.upper())
         assert await value(getattr(client, verb)("/items/1")) == {"id": 1, "name": verb.upper()}
         request = client.engine.transport.requests[0]
-    assert (request.method, request.url) == (verb.upper(), "http://backend.test/root/items/1")
+    assert (request.method, request.url) == (verb.upper(), "http://backend.test/base/items/1")
 
 
 @FACES
@@ -161,8 +161,8 @@ def test_a_client_that_makes_no_sense_is_refused(kind: Any, options: dict[str, A
 @FACES
 async def test_a_repr_shows_the_address_and_no_more(blocking: bool) -> None:
     async with api(blocking, echo) as client:
-        assert repr(client).endswith("APIClient('http://backend.test/root')")
-        assert client.url == "http://backend.test/root"
+        assert repr(client).endswith("APIClient('http://backend.test/base')")
+        assert client.url == "http://backend.test/base"
 
 
 @FACES
@@ -233,7 +233,7 @@ async def test_a_foreign_resource_has_the_five_verbs(blocking: bool) -> None:
         assert (await value(service.update("7", {"name": "n"}, if_match=3))).name == "PATCH"
         assert await value(service.delete("7")) is None
         requests = client.engine.transport.requests
-    assert [r.path for r in requests] == ["/root/items/7", "/root/items", "/root/items/7", "/root/items/7"]
+    assert [r.path for r in requests] == ["/base/items/7", "/base/items", "/base/items/7", "/base/items/7"]
 
 
 @pytest.mark.parametrize("wrong", ["items", ".evil.example", "//evil", "/items?x", "/a/../b", ""])
@@ -260,7 +260,7 @@ async def test_waiting_until_the_backend_is_ready(blocking: bool) -> None:
     replies = [MockFault.not_sent(), MockAnswer(503), MockAnswer(404), MockAnswer(json={"status": "ok"})]
     async with api(blocking, lambda request: replies.pop(0), health_path="/ready") as client:
         assert (await value(client.status.wait_until_ready(5))).state == "online"
-        assert {r.path for r in client.engine.transport.requests} == {"/root/ready"}
+        assert {r.path for r in client.engine.transport.requests} == {"/base/ready"}
     assert replies == []
 
 

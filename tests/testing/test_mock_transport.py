@@ -19,10 +19,10 @@ async def test_a_request_is_shown_as_it_would_have_been_sent(blocking: bool) -> 
     async with api(blocking, lambda request: MockAnswer(json=request.json())) as client:
         assert await value(client.post("/a/b%20c", json={"x": 1}, params={"q": "é", "e": ""})) == {"x": 1}
         [request] = client.engine.transport.requests
-    assert (request.method, request.path) == ("POST", "/root/a/b%20c")
+    assert (request.method, request.path) == ("POST", "/base/a/b%20c")
     assert request.query == {"q": "é", "e": ""}
     assert request.headers["content-type"] == "application/json"
-    assert request.url == "http://backend.test/root/a/b%20c?q=%C3%A9&e="
+    assert request.url == "http://backend.test/base/a/b%20c?q=%C3%A9&e="
 
 
 @FACES
