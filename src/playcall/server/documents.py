@@ -28,6 +28,7 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 MAX_BYTES = 262_144
 MAX_NODES = 50_000
 MAX_DEPTH = 64
+_TOO_DEEP = f"the document is nested more than {MAX_DEPTH} deep"
 
 Loc: TypeAlias = tuple[str | int, ...]
 
@@ -93,6 +94,8 @@ def read_yaml(text: bytes) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
+        if "nesting depth" in message:  # newer libyaml has a bound of its own, beyond ours, and meets it first
+            message = _TOO_DEEP
         raise DocumentError(
             message or "this is not YAML", mark.line + 1 if mark else None, mark.column + 1 if mark else None
         ) from None
@@ -117,7 +120,7 @@ def _require_shallow(text: str) -> None:
             if depth > MAX_DEPTH:
                 mark = event.start_mark
                 raise DocumentError(
-                    f"the document is nested more than {MAX_DEPTH} deep",
+                    _TOO_DEEP,
                     mark.line + 1 if mark else None,
                     mark.column + 1 if mark else None,
                 )
@@ -139,7 +142,7 @@ class _Reader:
         if self._nodes > MAX_NODES:
             raise _refused(node, f"the document has more than {MAX_NODES:,} values, aliases counted each time")
         if len(loc) > MAX_DEPTH:
-            raise _refused(node, f"the document is nested more than {MAX_DEPTH} deep")
+            raise _refused(node, _TOO_DEEP)
         self.places[loc] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, loc)
