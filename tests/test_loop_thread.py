@@ -143,8 +143,8 @@ async def test_the_interpreter_exits_cleanly_and_soon_with_an_open_client_and_an
             from playcall import BlockingAPIClient, BaseAPIClient, ResourceService
             client = BlockingAPIClient(sys.argv[1])
             client.get("/x")
-            other = BaseAPIClient(sys.argv[1])
-            items = ResourceService(other, "/items", dict[str, int], blocking=True).list()
+            other = BlockingAPIClient(sys.argv[1])
+            items = ResourceService(other, "/items", dict[str, int]).list()
             print(next(items))
             """,
             server.url,

@@ -24,8 +24,9 @@ READ_AHEAD = 256
 class _Pump(Generic[T]):
     """Drives one async iterator from one task, into a bounded buffer; never refers to the `BlockingIterator`."""
 
-    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
+    def __init__(self, owner: LoopThread, source: AsyncIterator[T], read_ahead: int) -> None:
         self.owner = owner
+        self.read_ahead = read_ahead
         self.source = source
         self.context = contextvars.copy_context()
         self.items: deque[T] = deque()
@@ -47,7 +48,7 @@ class _Pump(Generic[T]):
             async for item in self.source:
                 with self.changed:
                     self.items.append(item)
-                    full = len(self.items) >= READ_AHEAD
+                    full = len(self.items) >= self.read_ahead
                     if full:
                         self.room.clear()
                     self._wake()
@@ -86,13 +87,13 @@ class _Pump(Generic[T]):
 
 
 class BlockingIterator(Generic[T]):
-    """Iterates on the calling thread over what the loop thread produces; reads up to `READ_AHEAD` items ahead.
+    """Iterates on the calling thread over what the loop thread produces; reads up to `read_ahead` items ahead.
 
     Leaving the loop early is fine: `close()`, the end of a `with` block or garbage collection ends the source.
     """
 
-    def __init__(self, owner: LoopThread, source: AsyncIterator[T]) -> None:
-        self._pump = _Pump(owner, source)
+    def __init__(self, owner: LoopThread, source: AsyncIterator[T], *, read_ahead: int = READ_AHEAD) -> None:
+        self._pump = _Pump(owner, source, read_ahead)
         self._started = False
         self._closed = False
 
@@ -113,7 +114,7 @@ class BlockingIterator(Generic[T]):
                     raise StopIteration
                 if pump.items:
                     item = pump.items.popleft()
-                    if len(pump.items) == READ_AHEAD // 2:
+                    if len(pump.items) == pump.read_ahead // 2:
                         pump.owner.post(pump.make_room)
                     return item
                 if pump.over:

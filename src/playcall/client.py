@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
 
 from typing_extensions import Unpack
 
@@ -19,14 +19,16 @@ from .config import (
     url_from_environment,
 )
 from .faces import Awaiting, Blocking, FaceT
+from .home_process import HomeProcess
 from .http.paths import base_url
 from .http.pool import SessionPool
+from .http.proxies import ENVIRONMENT, Proxy, proxy_for
 from .http.transport import AiohttpTransport, Transport
 from .loop_thread import LoopThread
 from .models.cursor import Cursor
 from .services.account_service import AccountService
 from .services.agent_service import AgentService
-from .services.api_client import BaseAPIClient, ClientOptions
+from .services.api_client import APIClient, BaseAPIClient, BlockingAPIClient, ClientOptions
 from .services.playbook_service import PlaybookService
 from .services.run_service import RunService
 from .services.task_service import TaskService
@@ -36,6 +38,7 @@ from .status import ConnectionStatus
 
 if TYPE_CHECKING:
     from .http.auth import Auth
+    from .http.hooks import AttemptHook
     from .http.retry import RetryPolicy
     from .models.event import AnyEvent
 
@@ -54,10 +57,10 @@ class _RunEvents:
         return self._events.subscribe(topic, start=start, on_gap="raise")
 
 
-class _Client(Generic[FaceT]):
+class _Client(HomeProcess, Generic[FaceT]):
     """What both clients are. Their services share one engine, one credential, one event connection."""
 
-    _blocking: bool
+    _api_kind: ClassVar[type[APIClient[Any]]]  # Any: the face, which a class variable cannot name
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class _Client(Generic[FaceT]):
         deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS,
         retry: RetryPolicy | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        hooks: Sequence[AttemptHook] = (),
         transport: Transport | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy = ENVIRONMENT,
     ) -> None:
         """A client of the playcall backend at `url`.
 
@@ -78,15 +83,18 @@ class _Client(Generic[FaceT]):
             deadline_seconds: What one call may take, attempts, pauses and body included; None for no bound.
             retry: When a failed attempt is made again.
             max_concurrency: Requests under way at once; the others wait, in order.
+            hooks: Called around each attempt, in order: for metrics, tracing, headers of your own.
             transport: Another way to send, for tests (`playcall.testing.MockTransport`).
             ssl_context: For a private certificate authority or client certificates; None for the system's trust.
+            proxy: `http://[user:password@]host:port`; `"environment"` for `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+                `NO_PROXY` (never for this very machine); None for none. Events go through it as well.
 
         Raises:
             ConfigurationError: one of these makes no sense. Nothing was sent.
         """
         root = base_url(url if url is not None else url_from_environment())
-        pool = SessionPool(ssl_context)
-        self._api = BaseAPIClient(
+        pool = SessionPool(ssl_context, proxy=proxy_for(root, proxy))
+        self._api: APIClient[FaceT] = self._api_kind(
             root + API_PREFIX,
             auth=auth if auth is not None else auth_from_environment(),
             deadline_seconds=deadline_seconds,
@@ -95,6 +103,7 @@ class _Client(Generic[FaceT]):
             max_concurrency=max_concurrency,
             send_deadline=True,
             health_path="/ready",
+            hooks=hooks,
             transport=transport if transport is not None else AiohttpTransport(pool),
         )
         self._events = WebSocketClient(
@@ -114,32 +123,32 @@ class _Client(Generic[FaceT]):
 
     @cached_property
     def playbooks(self) -> PlaybookService[FaceT]:
-        return PlaybookService(self._api, blocking=self._blocking)
+        return PlaybookService(self._api)
 
     @cached_property
     def runs(self) -> RunService[FaceT]:
-        return RunService(self._api, _RunEvents(self._events), blocking=self._blocking)
+        return RunService(self._api, _RunEvents(self._events))
 
     @cached_property
     def agents(self) -> AgentService[FaceT]:
-        return AgentService(self._api, blocking=self._blocking)
+        return AgentService(self._api)
 
     @cached_property
     def tasks(self) -> TaskService[FaceT]:
-        return TaskService(self._api, blocking=self._blocking)
+        return TaskService(self._api)
 
     @cached_property
     def tools(self) -> ToolService[FaceT]:
-        return ToolService(self._api, blocking=self._blocking)
+        return ToolService(self._api)
 
     @cached_property
     def account(self) -> AccountService[FaceT]:
-        return AccountService(self._api, blocking=self._blocking)
+        return AccountService(self._api)
 
     @cached_property
     def status(self) -> ConnectionStatus[FaceT]:
         """One picture of HTTP and realtime."""
-        return ConnectionStatus(self._api.engine.status, self._api.probe, blocking=self._blocking)
+        return self._api.status
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other settings over the same connections, credentials, limits, events and status."""
@@ -151,7 +160,7 @@ class _Client(Generic[FaceT]):
 
     async def _close(self) -> None:
         await self._events.close()
-        await self._api.close()
+        await self._api.engine.close()
 
 
 class AsyncPlaycall(_Client[Awaiting]):
@@ -160,7 +169,7 @@ class AsyncPlaycall(_Client[Awaiting]):
     It may be used from several event loops, one after another: each has its own connections.
     """
 
-    _blocking = False
+    _api_kind = BaseAPIClient
 
     @property
     def events(self) -> WebSocketClient:
@@ -181,7 +190,7 @@ class AsyncPlaycall(_Client[Awaiting]):
 class Playcall(_Client[Blocking]):
     """The blocking client: `with Playcall(url, auth=ApiKey("…")) as client: …`. Safe to share between threads."""
 
-    _blocking = True
+    _api_kind = BlockingAPIClient
 
     @cached_property
     def events(self) -> BlockingWebSocketClient:

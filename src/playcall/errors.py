@@ -10,7 +10,7 @@
     │   │   └── ConnectionLostError   it broke after something may have been sent
     │   ├── DeadlineExceededError     the time was used up (also a TimeoutError)
     │   │   └── NoSlotError           … while waiting for a free slot
-    │   ├── CredentialsError          the provider of credentials failed, or gave none
+    │   ├── CredentialsError          the provider of credentials failed, or gave none (also a ConfigurationError)
     │   ├── RedirectRefusedError      a redirect that may not be followed
     │   ├── UnreadableAnswerError     the answer does not fit what was asked for
     │   └── StatusError               the backend answered, and said no
@@ -221,7 +221,7 @@ class NoSlotError(DeadlineExceededError):
     """The time was used up while waiting for a free slot; the message names what was in flight."""
 
 
-class CredentialsError(RequestError):
+class CredentialsError(RequestError, ConfigurationError):
     """The provider of credentials raised, or gave none. Nothing was sent."""
 
 
@@ -347,9 +347,28 @@ class NameTakenError(ConflictError):
 
 
 class VersionMismatchError(ConflictError):
-    """412: somebody else changed it first. `expected` is the version you had; read it again to see the present one."""
+    """412: somebody else changed it first.
 
-    expected: int | None = None
+    `expected_etag` is what was sent as `If-Match`, `current_etag` what the backend has now, None where it does not say.
+    """
+
+    expected_etag: str | None = None
+    current_etag: str | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """The version you had; None where versions are no numbers."""
+        return _version(self.expected_etag)
+
+    @property
+    def current(self) -> int | None:
+        """The version that the backend has now; None where it does not say, or versions are no numbers."""
+        return _version(self.current_etag)
+
+
+def _version(etag: str | None) -> int | None:
+    text = "" if etag is None else etag.strip().removeprefix("W/").strip('"')
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 class IdempotencyInProgressError(ConflictError):

@@ -12,6 +12,8 @@ A service method is an ordinary `async def`, or async generator, whose `self` is
 On `PlaybookService[Awaiting]`, `get(id)` is to be awaited and `list()` iterated with `async for`; on
 `PlaybookService[Blocking]` the same method runs on the loop thread, `get(id)` gives the playbook and `list()` is a
 plain iterator. Arguments keep their types on both.
+
+`get.raw(id)` gives the answer with the value: its status, headers, body and timeline.
 """
 
 from __future__ import annotations
@@ -20,15 +22,28 @@ import copy
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial, update_wrapper
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
+from .answer import RawAnswer, with_answer
 from .blocking_iterator import BlockingIterator
 from .loop_thread import LoopThread
 
-__all__ = ["Awaiting", "Blocking", "Face", "FaceT", "Service", "call", "stream"]
+__all__ = [
+    "Awaiting",
+    "AwaitingMethod",
+    "Blocking",
+    "BlockingMethod",
+    "Face",
+    "FaceT",
+    "Service",
+    "bound",
+    "call",
+    "stream",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 
 
@@ -62,6 +77,45 @@ class Service(Generic[FaceT]):
         return twin
 
 
+class AwaitingMethod(Protocol[P, T_co]):
+    """A described method on the awaiting face."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+    async def raw(self, *args: P.args, **kwargs: P.kwargs) -> RawAnswer[T_co]:
+        """The value with the answer that it was read from (the last, if it took several); raises as the method."""
+        ...
+
+
+class BlockingMethod(Protocol[P, T_co]):
+    """A described method on the blocking face."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+    def raw(self, *args: P.args, **kwargs: P.kwargs) -> RawAnswer[T_co]:
+        """The value with the answer that it was read from (the last, if it took several); raises as the method."""
+        ...
+
+
+class _Awaited(partial[Any]):
+    """`fn` with its first arguments. A partial is called by C, so it costs no frame, in time or in a traceback."""
+
+    async def raw(self, /, *args: Any, **kwargs: Any) -> Any:
+        return await with_answer(self.func, *self.args, *args, **kwargs)
+
+
+class _Blocked(partial[Any]):
+    """`LoopThread.call` with `fn` and its first arguments."""
+
+    def raw(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self.func(with_answer, *self.args, *args, **kwargs)
+
+
+def bound(service: Service[Any], fn: Callable[..., Coroutine[Any, Any, Any]], *first: object) -> Any:
+    """`fn` as a method of the service, on the face that it shows. Any: the descriptors' overloads type it."""
+    if not service._blocking:  # pyright: ignore[reportPrivateUsage] - half of Service
+        return _Awaited(fn, service, *first)
+    return _Blocked(LoopThread.shared().call, fn, service._awaiting(), *first)  # pyright: ignore[reportPrivateUsage]
+
+
 class call(Generic[P, T]):
     """Makes a coroutine method callable on both faces."""
 
@@ -73,15 +127,11 @@ class call(Generic[P, T]):
     @overload
     def __get__(self, obj: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, obj: Service[Awaiting], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, obj: Service[Awaiting], owner: type) -> AwaitingMethod[P, T]: ...
     @overload
-    def __get__(self, obj: Service[Blocking], owner: type) -> Callable[P, T]: ...
+    def __get__(self, obj: Service[Blocking], owner: type) -> BlockingMethod[P, T]: ...
     def __get__(self, obj: Service[Any] | None, owner: type) -> Any:
-        if obj is None:
-            return self
-        if not obj._blocking:  # pyright: ignore[reportPrivateUsage] - the descriptor is half of Service
-            return MethodType(self._fn, obj)
-        return partial(LoopThread.shared().call, self._fn, obj._awaiting())  # pyright: ignore[reportPrivateUsage]
+        return self if obj is None else bound(obj, self._fn)
 
 
 class stream(Generic[P, T]):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import BaseModel, Field, SecretStr
 
+from playcall.answer import Answer
 from playcall.errors import (
     InputsInvalidError,
     InvalidArgumentError,
@@ -44,17 +45,22 @@ def answer(body: bytes | str, status: int = 200, headers: Mapping[str, str] = JS
     return WireAnswer(status, CIMultiDict(headers), body.encode() if isinstance(body, str) else body)
 
 
+def success(body: bytes | str, timeline: Timeline = TIMELINE, request_id: str | None = None) -> Answer:
+    given = answer(body)
+    return Answer(given.status, given.headers, given.body, timeline, request_id)
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_becomes_its_model_and_what_a_newer_backend_added_is_passed_over() -> None:
-    item: Item = decode(answer('{"name": "a", "parts": [1], "new": {"x": 1}}'), Item, TIMELINE, None)
+    item: Item = decode(success('{"name": "a", "parts": [1], "new": {"x": 1}}'), Item)
     assert item == Item(name="a", parts=[1])
 
 
 def test_without_a_type_it_is_whatever_json_it_is_and_no_body_is_none() -> None:
-    assert decode(answer('[1, {"a": null}]'), None, TIMELINE, None) == [1, {"a": None}]
-    assert decode(answer(""), None, TIMELINE, None) is None
+    assert decode(success('[1, {"a": null}]'), None) == [1, {"a": None}]
+    assert decode(success(""), None) is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_what_does_not_fit_is_an_error_with_the_path_of_the_field(
     body: bytes | str, into: Any, field: str | None
 ) -> None:
     with pytest.raises(UnreadableAnswerError, match="GET /items/3 answered 200") as caught:
-        decode(answer(body), into, TIMELINE, "r1")
+        decode(success(body, request_id="r1"), into)
     assert caught.value.field == field
     assert caught.value.status == 200
     assert caught.value.request_id == "r1"
@@ -88,7 +94,7 @@ def test_what_does_not_fit_is_an_error_with_the_path_of_the_field(
 
 def test_an_unreadable_answer_to_a_write_says_that_it_may_have_happened() -> None:
     with pytest.raises(UnreadableAnswerError) as caught:
-        decode(answer("{}"), Item, Timeline("POST", "/items", 60.0), None)
+        decode(success("{}", Timeline("POST", "/items", 60.0)), Item)
     assert caught.value.may_have_happened is True
 
 
@@ -96,7 +102,7 @@ def test_an_unreadable_answer_to_a_write_says_that_it_may_have_happened() -> Non
 def test_garbage_is_a_value_or_an_unreadable_answer_and_nothing_else(body: bytes) -> None:
     for into in (None, Item, list[int]):
         try:
-            decode(answer(body), into, TIMELINE, None)
+            decode(success(body), into)
         except UnreadableAnswerError:
             pass
 
@@ -302,7 +308,7 @@ def test_an_answer_of_a_model_ignores_new_fields_at_any_depth() -> None:
         "updated_at": "2026-01-01T00:00:00Z",
         "mood": {"new": True},
     }
-    agent: Agent = decode(answer(json.dumps(raw)), Agent, TIMELINE, None)
+    agent: Agent = decode(success(json.dumps(raw)), Agent)
     assert agent.state == "dreaming"
 
 

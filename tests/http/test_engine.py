@@ -736,7 +736,7 @@ async def test_a_refused_stream_is_its_error() -> None:
 async def test_not_modified_is_an_answer() -> None:
     async with BaseAPIClient("http://b", transport=MockTransport(Script(MockAnswer(304)))) as client:
         answer = await client.answer("GET", "/x", headers={"If-None-Match": '"3"'})
-        assert answer.wire.status == 304
+        assert answer.status == 304
         async with client.stream("GET", "/x") as incoming:
             assert incoming.status == 304
 

@@ -183,7 +183,7 @@ async def test_lists_go_page_by_page_and_stop_where_they_should(blocking: bool) 
         )
 
     async with api(blocking, handler) as client:
-        service: Any = ResourceService(_awaiting(client), "/items", Item, blocking=blocking)
+        service: Any = ResourceService(client, "/items", Item)
         requests = client.engine.transport.requests
         assert [item.id for item in await items(service.list(color="red"))] == list(range(250))
         assert [r.query["limit"] for r in requests] == ["100"] * 3
@@ -199,15 +199,6 @@ async def test_lists_go_page_by_page_and_stop_where_they_should(blocking: bool) 
                 await items(service.list(**wrong))
 
 
-def _awaiting(client: Any) -> Any:
-    """Services stand on the awaiting client; the blocking one is its other face, over the same engine."""
-    if isinstance(client, BaseAPIClient):
-        return client
-    twin = BaseAPIClient(client.url, transport=client.engine.transport)
-    twin._engine.abandon = lambda: False  # type: ignore[method-assign]
-    return twin
-
-
 @FACES
 @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"]], ids=str)
 async def test_a_list_whose_pages_go_in_circles_is_an_error_and_no_endless_loop(
@@ -219,7 +210,7 @@ async def test_a_list_whose_pages_go_in_circles_is_an_error_and_no_endless_loop(
         return MockAnswer(json={"items": [{"id": 1}], "next_cursor": left.pop(0)})
 
     async with api(blocking, handler) as client:
-        service: Any = ResourceService(_awaiting(client), "/items", Item, blocking=blocking)
+        service: Any = ResourceService(client, "/items", Item)
         with pytest.raises(UnreadableAnswerError, match="never end"):
             await items(service.list())
 
@@ -227,7 +218,7 @@ async def test_a_list_whose_pages_go_in_circles_is_an_error_and_no_endless_loop(
 @FACES
 async def test_a_foreign_resource_has_the_five_verbs(blocking: bool) -> None:
     async with api(blocking, echo) as client:
-        service: Any = ResourceService(_awaiting(client), "/items/", Item, blocking=blocking)
+        service: Any = ResourceService(client, "/items/", Item)
         assert (await value(service.get("7"))).name == "GET"
         assert (await value(service.create({"name": "n"}))).name == "POST"
         assert (await value(service.update("7", {"name": "n"}, if_match=3))).name == "PATCH"
@@ -246,9 +237,9 @@ async def test_the_path_of_a_resource_stays_within_the_base_url(wrong: str) -> N
         assert client.engine.transport.requests[0].path == "/%7Bx%7D/1"  # type: ignore[attr-defined]
 
 
-def test_the_blocking_resource_is_typed_by_its_parameter() -> None:
+def test_a_resource_shows_the_face_of_its_client() -> None:
     with BlockingAPIClient("http://b", transport=MockTransport(echo)) as client:
-        service: ResourceService[Item, Blocking] = ResourceService(_awaiting(client), "/items", Item, blocking=True)
+        service: ResourceService[Item, Blocking] = ResourceService(client, "/items", Item)
         assert service.get("1").name == "GET"
 
 
@@ -329,8 +320,7 @@ async def test_a_request_leaves_one_line_with_its_template_and_a_retry_another(
     once = RetryPolicy(attempts=1)
     with caplog.at_level(logging.DEBUG, "playcall"):
         async with api(blocking, lambda request: replies.pop(0), retry=RetryPolicy(initial_seconds=0)) as client:
-            service: Any = ResourceService(_awaiting(client), "/items", Item, blocking=blocking)
-            service._api._retry = RetryPolicy(initial_seconds=0)
+            service: Any = ResourceService(client, "/items", Item)
             await value(service.get("secret-id"))
             with pytest.raises(NotFoundError):
                 await value(service.get("secret-id"))

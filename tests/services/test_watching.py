@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from playcall import BaseAPIClient, Cursor, RunSnapshot
+from playcall import BaseAPIClient, BlockingAPIClient, Cursor, RunSnapshot
 from playcall.models.event import AnyEvent
 from playcall.services.run_service import RunService
 from playcall.testing import MockAnswer, MockRequest, MockTransport
@@ -53,8 +53,8 @@ def service(blocking: bool, played: Played, *answers: Any) -> Any:
     def handler(request: MockRequest) -> MockAnswer:
         return MockAnswer(json=left.pop(0) if len(left) > 1 else left[0], headers={"X-Event-Cursor": "e1:7"})
 
-    api = BaseAPIClient("http://b", transport=MockTransport(handler))
-    return RunService(api, played, blocking=blocking)
+    kind: Any = BlockingAPIClient if blocking else BaseAPIClient
+    return RunService(kind("http://b", transport=MockTransport(handler)), played)
 
 
 @FACES

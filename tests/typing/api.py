@@ -7,6 +7,7 @@ A line that must be an error carries both checkers' ignores; an ignore that igno
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, assert_type
 
 from pydantic import BaseModel
@@ -25,6 +26,7 @@ from playcall import (
     RunSnapshot,
     deadline,
 )
+from playcall.answer import RawAnswer
 from playcall.blocking_iterator import BlockingIterator
 from playcall.faces import Awaiting, Blocking
 from playcall.models.agent import Agent, AgentSpec
@@ -45,6 +47,8 @@ def blocking() -> None:
         assert_type(client, Playcall)
         assert_type(client.playbooks, PlaybookService[Blocking])
         assert_type(client.playbooks.get("p"), Playbook)
+        assert_type(client.playbooks.get.raw("p"), RawAnswer[Playbook])
+        assert_type(client.playbooks.get("p", known=client.playbooks.get("p")), Playbook)
         assert_type(client.playbooks.run("p", inputs={"a": 1}, idempotency_key="k"), Run)
         assert_type(client.playbooks.list(tag="t"), BlockingIterator[Playbook])
         for playbook in client.playbooks.list():
@@ -61,6 +65,7 @@ def blocking() -> None:
         with deadline(5):
             client.account.me()
 
+        client.playbooks.get.raw(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.playbooks.get(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.playbooks.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         client.playbooks.get("p").nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
@@ -80,6 +85,7 @@ async def awaiting() -> None:
         assert_type(client, AsyncPlaycall)
         assert_type(client.playbooks, PlaybookService[Awaiting])
         assert_type(await client.playbooks.get("p"), Playbook)
+        assert_type(await client.playbooks.get.raw("p"), RawAnswer[Playbook])
         assert_type(await client.playbooks.run("p"), Run)
         assert_type(client.playbooks.list(), AsyncIterator[Playbook])
         async for playbook in client.playbooks.list():
@@ -105,18 +111,28 @@ async def verbs(api: BaseAPIClient, other: BlockingAPIClient) -> None:
     assert_type(other.get("/x", into=dict[str, int]), dict[str, int])
     assert_type(other.patch("/x", json={}, into=Item), Item)
 
+    assert_type(await api.get.raw("/x", into=Item), RawAnswer[Item])
+    assert_type(other.get.raw("/x", into=Item), RawAnswer[Item])
+    assert_type((await api.get.raw("/x", into=Item)).value, Item)
+    assert_type(other.post("/x", content=b"", on_progress=lambda sent, total: None), Any)
+    with other.stream("GET", "/x") as incoming:
+        assert_type(incoming.read(), bytes)
+    assert_type(other.download("/x", "file"), Path)
+    assert_type(await api.download("/x", "file"), Path)
+
     await api.get("/x", inot=Item)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await api.get("/x", params={"a": [1]})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     other.get("/x", into=Item).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
     (await api.get("/x", into=Item)).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
 
 
-async def foreign(api: BaseAPIClient) -> None:
+async def foreign(api: BaseAPIClient, blocking_api: BlockingAPIClient) -> None:
     items: ResourceService[Item] = ResourceService(api, "/items", Item)
     assert_type(items, ResourceService[Item, Awaiting])
     assert_type(await items.get("1"), Item)
     assert_type(items.list(color="red"), AsyncIterator[Item])
-    theirs: ResourceService[Item, Blocking] = ResourceService(api, "/items", Item, blocking=True)
+    theirs = ResourceService(blocking_api, "/items", Item)
+    assert_type(theirs, ResourceService[Item, Blocking])
     assert_type(theirs.get("1"), Item)
     assert_type(theirs.create({"name": "n"}), Item)
     assert_type(theirs.list(), BlockingIterator[Item])

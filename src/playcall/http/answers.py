@@ -14,13 +14,14 @@ from typing_extensions import TypeForm
 
 from ..errors import InvalidArgumentError, StatusError, UnreadableAnswerError, error_for_status
 from ..models.problem import FieldProblem, Problem
-from .retry import retry_after_seconds
+from .retry import SAFE_METHODS, retry_after_seconds
 
 if TYPE_CHECKING:
+    from ..answer import Answer
     from ..timeline import Timeline
     from .transport import WireAnswer
 
-__all__ = ["adapter", "decode", "encode", "problem_of", "status_error"]
+__all__ = ["adapter", "decode", "encode", "problem_of", "status_error", "unreadable"]
 
 T = TypeVar("T")
 
@@ -75,22 +76,19 @@ def _jsonable(value: object) -> Any:
         raise TypeError(str(error)) from None
 
 
-def decode(answer: WireAnswer, into: TypeForm[T] | None, timeline: Timeline, request_id: str | None) -> T:
+def decode(answer: Answer, into: TypeForm[T] | None) -> T:
     """The value of a successful answer; without `into`, whatever JSON it is, None for no body.
 
     Raises:
         UnreadableAnswerError: the body does not fit, with the path of the first wrong field.
     """
-    where = f"{timeline.method} {timeline.path}"
     if into is None:
         if not answer.body:
             return cast("T", None)
         try:
             return cast("T", json.loads(answer.body))
         except (ValueError, RecursionError) as error:
-            raise _unreadable(
-                f"{where} answered {answer.status}, but not with JSON: {error}", answer, timeline, request_id
-            ) from None
+            raise unreadable(answer, f"but not with JSON: {error}") from None
     try:
         # Runtime `extra` wins over the models' own: what a newer backend added is passed over, at any depth.
         return adapter(into).validate_json(answer.body, extra="ignore")
@@ -98,25 +96,20 @@ def decode(answer: WireAnswer, into: TypeForm[T] | None, timeline: Timeline, req
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or None
         at = f" at {field}" if field else ""
-        raise _unreadable(
-            f"{where} answered {answer.status}, but its body does not fit {getattr(into, '__name__', into)}{at}: {first['msg']}",
-            answer,
-            timeline,
-            request_id,
-            field,
-        ) from None
+        said = f"but its body does not fit {getattr(into, '__name__', into)}{at}: {first['msg']}"
+        raise unreadable(answer, said, field) from None
 
 
-def _unreadable(
-    message: str, answer: WireAnswer, timeline: Timeline, request_id: str | None, field: str | None = None
-) -> UnreadableAnswerError:
+def unreadable(answer: Answer, said: str, field: str | None = None) -> UnreadableAnswerError:
+    """The error of a successful answer that is not what was asked for: `said` goes on after its status."""
+    story = answer.timeline
     return UnreadableAnswerError(
-        message,
-        timeline=timeline,
-        may_have_happened=timeline.method not in ("GET", "HEAD"),
+        f"{story.method} {story.path} answered {answer.status}, {said}",
+        timeline=story,
+        may_have_happened=story.method not in SAFE_METHODS,
         field=field,
         status=answer.status,
-        request_id=request_id,
+        request_id=answer.request_id,
     )
 
 

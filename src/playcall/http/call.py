@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..errors import RequestError
 from ..timeline import Attempt, Timeline
+from .bodies import Upload
+from .hooks import AttemptEnd, AttemptHook, end
 from .paths import Path
 from .retry import SAFE_METHODS, RetryPolicy
-from .transport import TransportFault, WireAnswer, WireStream
+from .transport import TransportFault, WireStream
 
-__all__ = ["Answer", "Call", "Doing", "IncomingBody", "Progress"]
+__all__ = ["Call", "Doing", "IncomingBody", "Progress"]
 
 log = logging.getLogger("playcall.http")
 
@@ -47,24 +49,21 @@ class Call:
     repeatable: bool
     params: Mapping[str, str | int | float | bool | None] | None = None
     headers: Mapping[str, str] | None = None
-    body: bytes | None = None
+    body: bytes | Upload | None = None
     content_type: str | None = None
     idempotency_key: str | None = None
     authenticated: bool = True
+    hooks: Sequence[AttemptHook] = ()
 
     @property
     def unsafe(self) -> bool:
         """It may change something (RFC 9110 section 9.2.1)."""
         return self.method not in SAFE_METHODS
 
-
-@dataclass(slots=True)
-class Answer:
-    """A successful answer, before it is read into a value."""
-
-    wire: WireAnswer
-    timeline: Timeline
-    request_id: str | None
+    @property
+    def spent(self) -> bool:
+        """Its body cannot be sent again."""
+        return isinstance(self.body, Upload) and self.body.spent
 
 
 @dataclass(slots=True)
@@ -84,7 +83,13 @@ class IncomingBody:
     def headers(self) -> Mapping[str, str]:
         return self.stream.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    @property
+    def length(self) -> int | None:
+        """Bytes of the whole body, None where the backend does not say, or packed it (`Content-Encoding`)."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdecimal() and "Content-Encoding" not in self.headers else None
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
         try:
             async for chunk in self.stream.chunks():
@@ -117,6 +122,8 @@ class Progress:
     slot_wait_seconds: float = 0.0
     may_have_happened: bool = False
     request_id: str | None = None
+    ends: list[AttemptEnd] = field(default_factory=list[AttemptEnd])
+    """What the hooks want called when the attempt under way has ended."""
 
     def timeline(self) -> Timeline:
         return Timeline(
@@ -132,22 +139,24 @@ class Progress:
         """Adds the attempt that has just ended."""
         now = time.monotonic()
         began = self.attempt_began_at if self.attempt_began_at is not None else now
-        self.attempts.append(
-            Attempt(
-                number=len(self.attempts) + 1,
-                began_at_seconds=began - self.began_at,
-                took_seconds=now - began,
-                outcome=outcome,
-                decision=decision,
-                sent=sent,
-                status=status,
-                waited_seconds=self.waited_seconds,
-                slot_wait_seconds=self.slot_wait_seconds,
-                request_id=self.request_id,
-            )
+        attempt = Attempt(
+            number=len(self.attempts) + 1,
+            began_at_seconds=began - self.began_at,
+            took_seconds=now - began,
+            outcome=outcome,
+            decision=decision,
+            sent=sent,
+            status=status,
+            waited_seconds=self.waited_seconds,
+            slot_wait_seconds=self.slot_wait_seconds,
+            request_id=self.request_id,
         )
+        self.attempts.append(attempt)
         self.attempt_began_at = None
         self.waited_seconds = 0.0
+        if self.ends:
+            ends, self.ends = self.ends, []
+            end(ends, attempt)
 
     def left_seconds(self) -> float:
         """What is left of the deadline; infinite without one, negative past it."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import os
 import random
+import sys
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -17,37 +17,26 @@ from urllib.parse import urlencode
 
 from typing_extensions import TypeForm
 
+from ..answer import Answer, heard
 from ..deadline import nearest
 from ..errors import (
     AuthenticationError,
     ClientClosedError,
-    ConnectFailedError,
-    ConnectionLostError,
     CredentialsError,
     DeadlineExceededError,
-    NoSlotError,
     PlaycallError,
-    RedirectRefusedError,
     RequestError,
     StatusError,
-    VersionMismatchError,
 )
-from .answers import decode, problem_of, status_error
+from . import hooks, outcome, telemetry
+from .answers import decode, problem_of
 from .auth import Auth, Authenticator, Credentials, TokenGrant
-from .call import Answer, Call, Doing, IncomingBody, Progress
+from .call import Call, Doing, IncomingBody, Progress
 from .limits import InFlight, Limiter
-from .outgoing import READ_TIMEOUT_SECONDS, Outgoing
-from .paths import Path, origin
+from .outgoing import Outgoing
+from .paths import Path
 from .redirects import REDIRECT_STATUSES, judge
-from .retry import (
-    Decision,
-    Failure,
-    FailureKind,
-    RetryBudget,
-    RetryPolicy,
-    decide,
-    retry_after_seconds,
-)
+from .retry import Decision, Failure, FailureKind, RetryBudget, RetryPolicy, decide, retry_after_seconds
 from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
 
 if TYPE_CHECKING:
@@ -58,8 +47,12 @@ __all__ = ["Engine"]
 T = TypeVar("T")
 _Send: TypeAlias = Callable[[WireRequest], Awaitable[WireAnswer]]
 
+READ_TIMEOUT_SECONDS: Final = 30.0
+"""How long the backend may be silent in the middle of an attempt, unless told otherwise."""
 MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 """How long one answer's Retry-After holds back the other callers; after that one of them may ask again."""
+TOKEN_DEADLINE_SECONDS: Final = 30.0
+"""What fetching a token may take: it serves everybody, so it has nobody's deadline."""
 _SHARED_PAUSES: Final = frozenset({429, 503})
 
 
@@ -77,6 +70,7 @@ class Engine:
         status: StatusBoard,
         user_agent: str,
         send_deadline: bool,
+        read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
     ) -> None:
         self.base_url = base_url
         self.transport = transport
@@ -84,7 +78,12 @@ class Engine:
         self.limiter = Limiter(max_concurrency)
         self.budget = RetryBudget(retry_budget)
         self.status = status
-        self._outgoing = Outgoing(base_url, user_agent=user_agent, send_deadline=send_deadline)
+        self._outgoing = Outgoing(
+            base_url,
+            user_agent=user_agent,
+            send_deadline=send_deadline,
+            read_timeout_seconds=read_timeout_seconds,
+        )
         self._pause_until = 0.0
         self._closed = False
         status.load = lambda: (self.limiter.in_flight, self.limiter.waiting, self.budget.tokens)
@@ -100,9 +99,12 @@ class Engine:
             ClientClosedError: after `close()`.
         """
         async with self._within_deadline(call) as progress:
-            answer = await self._attempts(progress, self.transport.send)
-            self._done(progress, answer.status)
-            return Answer(answer, progress.timeline(), progress.request_id)
+            wire = await self._attempts(progress, self.transport.send)
+            self._done(progress, wire.status)
+            answer = Answer(wire.status, wire.headers, wire.body, progress.timeline(), progress.request_id)
+            if (answers := heard.get()) is not None:
+                answers.append(answer)
+            return answer
         raise AssertionError("the context manager passes every error on")
 
     @asynccontextmanager
@@ -130,7 +132,9 @@ class Engine:
                 nonlocal broken
                 broken = True
                 progress.note(fault.text, "give up: part of the body may have been used already")
-                return self._lost(progress, fault)
+                error = outcome.lost(progress, fault)
+                self._failed(progress, fault.kind.value, error)
+                return error
 
             # What the caller's own code raises in here is no concern of ours: the answer was good.
             yield IncomingBody(incoming, progress.timeline(), lost)
@@ -139,7 +143,7 @@ class Engine:
 
     def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
         """The answer's value. Raises: UnreadableAnswerError."""
-        return decode(answer.wire, into, answer.timeline, answer.request_id)
+        return decode(answer, into)
 
     def after_fork(self) -> None:
         """In a forked child: what the parent's loops were doing is not going on here."""
@@ -185,21 +189,14 @@ class Engine:
             if not scope.expired() or isinstance(error, PlaycallError):
                 raise
             raise self._too_late(progress) from None
+        finally:
+            if progress.attempt_began_at is not None:
+                progress.note(f"unfinished, {progress.doing}", "stopped: the caller was cancelled")
 
     def _too_late(self, progress: Progress) -> DeadlineExceededError:
-        call = progress.call
-        kind = DeadlineExceededError
-        doing: str = progress.doing
         if progress.attempt_began_at is not None:
-            progress.note(f"unfinished, {doing}", "give up: the deadline has come")
-        if progress.doing is Doing.SLOT:
-            kind = NoSlotError
-            doing = f"{doing} ({self.limiter.describe()})"
-        error = kind(
-            f"{call.method} {call.path.text}: the deadline of {progress.deadline_seconds or 0:.3g} s came while {doing}",
-            timeline=progress.timeline(),
-            may_have_happened=progress.may_have_happened,
-        )
+            progress.note(f"unfinished, {progress.doing}", "give up: the deadline has come")
+        error = outcome.too_late(progress, self.limiter)
         if progress.doing in (Doing.ANSWER, Doing.BODY):
             self.status.call_failed(error)  # elsewhere the time was lost on our side, which says nothing of the backend
         progress.log(logging.WARNING, "deadline")
@@ -216,7 +213,10 @@ class Engine:
             try:
                 credentials = await self._credentials(progress)
                 self._check_still_wanted(progress)
-                request = self._outgoing.request(progress, credentials)
+                if call.hooks or telemetry.LOADED_AS in sys.modules:
+                    request = self._hooked(progress, credentials)
+                else:
+                    request = self._outgoing.request(progress, credentials)
                 progress.doing = Doing.ANSWER
                 progress.attempt_began_at = time.monotonic()
                 # Until the opposite is proved: a deadline in the middle leaves it standing.
@@ -230,7 +230,9 @@ class Engine:
                     decision = self._decide(progress, Failure(fault.kind))
                     progress.note(fault.text, decision.reason, sent=sent)
                     if decision.delay_seconds is None:
-                        raise self._lost(progress, fault) from fault
+                        error = outcome.lost(progress, fault)
+                        self._failed(progress, fault.kind.value, error)
+                        raise error from fault
                     self.status.attempt_failed(fault.text)
                 else:
                     status = answer.status
@@ -252,7 +254,9 @@ class Engine:
                             continue
                     decision = self._answered_no(progress, answer)
                     if decision.delay_seconds is None:
-                        raise self._refused(progress, answer)
+                        refusal = outcome.refused(progress, answer)
+                        self._failed(progress, str(status), refusal)
+                        raise refusal
             finally:
                 if in_flight is not None:
                     self.limiter.leave(in_flight)
@@ -286,14 +290,11 @@ class Engine:
         if progress.left_seconds() <= 0:
             raise self._too_late(progress)
 
-    def _refused(self, progress: Progress, answer: WireAnswer) -> StatusError:
-        error = status_error(
-            answer, progress.timeline(), progress.request_id, may_have_happened=progress.may_have_happened
-        )
-        if isinstance(error, VersionMismatchError):
-            error.expected = _expected_version(progress.call.headers)
-        self._failed(progress, str(answer.status), error)
-        return error
+    def _hooked(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
+        """The request of one attempt, with what the hooks add to it."""
+        start = self._outgoing.start(progress)
+        progress.ends = hooks.begin((telemetry.span, *progress.call.hooks), start)
+        return self._outgoing.request(progress, credentials, start)
 
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
         problem = problem_of(answer.status, answer.headers, answer.body)
@@ -309,13 +310,17 @@ class Engine:
 
     def _decide(self, progress: Progress, failure: Failure) -> Decision:
         progress.failures += 1
-        policy = progress.call.policy
+        call = progress.call
+        policy = call.policy
+        if call.spent:
+            return Decision(None, "give up: the body came from an iterator, and was read")
         free = policy.budget is None or failure.in_progress
         decision = decide(
             failure,
             attempt=progress.failures,
             policy=policy,
-            repeatable=progress.call.repeatable,
+            method=call.method,
+            repeatable=call.repeatable,
             left_seconds=progress.left_seconds(),
             budget_left=free or self.budget.tokens >= 1,
             random=random.random,
@@ -330,12 +335,7 @@ class Engine:
         if pause <= 0:
             return
         if pause >= progress.left_seconds():
-            error = DeadlineExceededError(
-                f"{progress.call.method} {progress.call.path.text}: the backend asked this client to wait another "
-                f"{pause:.3g} s, which is past the deadline",
-                timeline=progress.timeline(),
-                may_have_happened=progress.may_have_happened,
-            )
+            error = outcome.pause_too_long(progress, pause)
             progress.log(logging.WARNING, "deadline")
             raise error
         progress.doing = Doing.SHARED_PAUSE
@@ -357,12 +357,7 @@ class Engine:
             progress.url = redirect.target
             return
         progress.note(redirect.where, f"give up: {redirect.refusal}", status=answer.status)
-        error = RedirectRefusedError(
-            f"{call.method} {call.path.text} was redirected ({redirect.where}), and that is not followed: "
-            f"{redirect.refusal}. Check the base URL",
-            timeline=progress.timeline(),
-            may_have_happened=progress.may_have_happened,
-        )
+        error = outcome.redirect_refused(progress, redirect)
         self._failed(progress, str(answer.status), error)
         raise error
 
@@ -384,41 +379,17 @@ class Engine:
         try:
             return await self.authenticator.renew(refused)
         except Exception as error:
-            if _refuses_grant(error):
+            if outcome.refuses_grant(error):
                 return False  # the 401 is the better answer: it says who refused
             progress.note("401", "give up: no other credentials could be had", status=401)
             raise self._no_credentials(progress, error) from error
 
     def _no_credentials(self, progress: Progress, error: Exception) -> PlaycallError:
-        """The error of this call, for one that all who waited for the credentials share."""
-        if isinstance(error, ClientClosedError):
-            return error
-        where = f"{progress.call.method} {progress.call.path.text}: no credentials could be had: "
-        timeline = progress.timeline()
-        own: RequestError
-        if isinstance(error, StatusError) and _refuses_grant(error):
-            own = AuthenticationError(
-                where + error.message,
-                timeline=timeline,
-                status=error.status,
-                code=error.code,
-                problem=error.problem,
-                request_id=error.request_id,
-            )
+        own = outcome.no_credentials(progress, error)
+        if isinstance(own, AuthenticationError | CredentialsError):
             self.status.auth_failed(own.message)
-        elif isinstance(error, RequestError):
-            # The token endpoint's trouble, of which its own call has told the status.
-            own = copy.copy(error)
-            own.message = where + error.message
-            own.args = (own.message,)
-            own.timeline = timeline
-        else:
-            # Only the class of a foreign error: its text may hold the secret.
-            said = error.message if isinstance(error, PlaycallError) else type(error).__name__
-            own = CredentialsError(where + said, timeline=timeline)
-            self.status.auth_failed(own.message)
-        own.may_have_happened = progress.may_have_happened
-        progress.log(logging.WARNING, "no credentials")
+        if not isinstance(own, ClientClosedError):
+            progress.log(logging.WARNING, "no credentials")
         return own
 
     async def _token(self, path: str, form: Mapping[str, str]) -> TokenGrant:
@@ -429,7 +400,7 @@ class Engine:
             "POST",
             Path(path, path),
             RetryPolicy(budget=None),
-            READ_TIMEOUT_SECONDS,
+            TOKEN_DEADLINE_SECONDS,
             repeatable=True,
             body=urlencode(form).encode(),
             content_type="application/x-www-form-urlencoded",
@@ -440,20 +411,6 @@ class Engine:
         return TokenGrant(pair.access_token, float(pair.expires_in), pair.refresh_token)
 
     # --- what came of it ----------------------------------------------------------------------------------------------
-
-    def _lost(self, progress: Progress, fault: TransportFault) -> RequestError:
-        call = progress.call
-        kind = ConnectFailedError if fault.kind is FailureKind.NOT_SENT else ConnectionLostError
-        scheme, host, port = origin(progress.url)
-        tries = f", after {len(progress.attempts)} attempts" if len(progress.attempts) > 1 else ""
-        hint = ": is the backend running there?" if fault.kind is FailureKind.NOT_SENT else ""
-        error = kind(
-            f"{call.method} {call.path.text} on {scheme}://{host}:{port} got no answer{tries}: {fault.text}{hint}",
-            timeline=progress.timeline(),
-            may_have_happened=progress.may_have_happened,
-        )
-        self._failed(progress, fault.kind.value, error)
-        return error
 
     def _done(self, progress: Progress, status: int) -> None:
         self.budget.earn()
@@ -470,18 +427,6 @@ class Engine:
 def _is_success(status: int) -> bool:
     """304 too: it answers a conditional request with what the caller has already."""
     return 200 <= status < 300 or status == 304
-
-
-def _expected_version(headers: Mapping[str, str] | None) -> int | None:
-    for name, value in (headers or {}).items():
-        if name.lower() == "if-match" and value.strip('"').isdecimal():
-            return int(value.strip('"'))
-    return None
-
-
-def _refuses_grant(error: Exception) -> bool:
-    """RFC 6749 section 5.2 has 400 for it; others answer 401 or 403."""
-    return isinstance(error, StatusError) and error.status in (400, 401, 403)
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

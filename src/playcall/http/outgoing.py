@@ -10,13 +10,14 @@ from urllib.parse import urlencode
 
 from ..errors import InvalidArgumentError
 from .auth import Credentials
+from .bodies import Upload
 from .call import Call, Progress
+from .hooks import AttemptStart
 from .paths import origin
 from .transport import WireRequest
 
-__all__ = ["READ_TIMEOUT_SECONDS", "Outgoing"]
+__all__ = ["Outgoing"]
 
-READ_TIMEOUT_SECONDS: Final = 30.0
 _HARMLESS: Final = frozenset({"accept", "accept-language", "range", "if-none-match", "if-modified-since"})
 """Headers of the caller's that go along to another origin."""
 
@@ -24,8 +25,11 @@ _HARMLESS: Final = frozenset({"accept", "accept-language", "range", "if-none-mat
 class Outgoing:
     """Writes the requests of one client."""
 
-    def __init__(self, base_url: str, *, user_agent: str, send_deadline: bool) -> None:
+    def __init__(
+        self, base_url: str, *, user_agent: str, send_deadline: bool, read_timeout_seconds: float | None
+    ) -> None:
         self._base_url = base_url
+        self._read_timeout_seconds = read_timeout_seconds
         self._home = f"{base_url}/"
         self._origin = origin(base_url)
         self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
@@ -56,26 +60,49 @@ class Outgoing:
             raise InvalidArgumentError("params hold something that is not valid Unicode text") from None
         return f"{url}?{query}" if query else url
 
-    def request(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
+    def start(self, progress: Progress) -> AttemptStart:
+        """The attempt as its hooks see it, which may add headers."""
+        call = progress.call
+        _, host, port = origin(progress.url)
+        return AttemptStart(
+            call.method,
+            call.path.text,
+            call.path.template,
+            host,
+            port,
+            len(progress.attempts) + 1,
+            self._new_request_id(progress),
+            call.idempotency_key,
+        )
+
+    def request(
+        self, progress: Progress, credentials: Credentials | None, start: AttemptStart | None = None
+    ) -> WireRequest:
         """The request of one attempt, under a request id of its own."""
         call = progress.call
-        progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
-        headers = {**self._headers, "X-Request-ID": progress.request_id}
+        request_id = self._new_request_id(progress) if start is None else start.request_id
+        headers = {**self._headers, "X-Request-ID": request_id}
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
+        if isinstance(call.body, Upload) and call.body.length is not None:
+            headers["Content-Length"] = str(call.body.length)
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
-        if call.headers:
-            given = call.headers
-            if not self.at_home(progress.url):
-                # Any other may hold a secret: a cookie, a key under a name of its own.
-                given = {name: value for name, value in given.items() if name.lower() in _HARMLESS}
-            headers = _merged(headers, given)
+        for given in (call.headers, None if start is None else start.headers):
+            if given:
+                if not self.at_home(progress.url):
+                    # Any other may hold a secret: a cookie, a key under a name of its own.
+                    given = {name: value for name, value in given.items() if name.lower() in _HARMLESS}
+                headers = _merged(headers, given)
         if self._send_deadline and progress.deadline_seconds is not None:
             headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
         if credentials is not None:
             headers = _merged(headers, credentials.headers)
-        return WireRequest(call.method, progress.url, headers, call.body, READ_TIMEOUT_SECONDS)
+        return WireRequest(call.method, progress.url, headers, call.body, self._read_timeout_seconds)
+
+    def _new_request_id(self, progress: Progress) -> str:
+        progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
+        return progress.request_id
 
 
 def _text(name: str, value: str | int | float | bool) -> str:

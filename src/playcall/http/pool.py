@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from ..deadline import check_seconds
 from ..errors import ClientClosedError
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
+
+    from .proxies import ProxyAddress
 
 __all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "send_mark"]
 
@@ -76,16 +79,20 @@ class _Slot:
 class SessionPool:
     """Sessions by loop, so that one client serves several loops, one after another or at once.
 
-    `ssl_context` is used for `https` and `wss`; None means the system's trust. A session has no cookies, no proxies from
-    the environment and no total timeout: the deadline is ours.
+    `ssl_context` is used for `https` and `wss`; None means the system's trust. `proxy` stands before everything. A session
+    has no cookies and no total timeout: the deadline is ours.
     """
 
     ssl_context: ssl.SSLContext | None = None
+    proxy: ProxyAddress | None = None
+    connect_timeout_seconds: float | None = CONNECT_TIMEOUT_SECONDS
     _slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
 
     def __post_init__(self) -> None:
+        if self.connect_timeout_seconds is not None:
+            check_seconds(self.connect_timeout_seconds, "connect_timeout_seconds")
         _pools.add(self)
 
     async def session(self) -> aiohttp.ClientSession:
@@ -139,10 +146,15 @@ class SessionPool:
             ssl=self.ssl_context if self.ssl_context is not None else True,
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
+        proxy = self.proxy
         return aiohttp.ClientSession(
             connector=connector,
+            proxy=None if proxy is None else proxy.url,
+            proxy_auth=None
+            if proxy is None or proxy.user is None
+            else aiohttp.BasicAuth(proxy.user, proxy.password, encoding="utf-8"),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
             middlewares=(_never_repeat,),
             auto_decompress=True,
             trust_env=False,

@@ -54,18 +54,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a failed attempt is made again.
+    """When a failed attempt is made again. It can forbid a repeat, and never makes an unsafe one.
 
-    Backoff is full jitter: a random time up to `initial_seconds` doubled with each attempt, capped at `max_seconds`. A
-    Retry-After wins over it. `attempts` counts the first one, so 1 means never again. `budget` is how many retries a
-    client may have in hand against storms; each call that succeeds earns a tenth of one back. It is the client's: of a
-    policy for one call, or of a clone, only None counts, and lifts the limit there. `predicate`, if given, has the last word over what may safely be retried, and can only forbid.
+    `attempts` counts the first one, so 1 means never again. `statuses` are the answers that are asked for again, `methods`
+    what is made again at all (None: every method, where that is safe).
+
+    The pause is `initial_seconds`, times `multiplier` with each attempt, at most `max_seconds`; `jitter` is the share of
+    it that is random: 1 is full jitter, anything from nothing to all of it, 0 none. A Retry-After wins over it.
+
+    `budget` is how many retries a client may have in hand against storms; each call that succeeds earns a tenth of one
+    back. It is the client's: of a policy for one call, or of a clone, only None counts, and lifts the limit there.
+    `predicate`, if given, is asked last, with the failure and how many attempts there were; it must not block.
     """
 
     attempts: int = 4
     statuses: frozenset[int] = RETRY_STATUSES
+    methods: frozenset[str] | None = None
     initial_seconds: float = 0.25
+    multiplier: float = 2.0
     max_seconds: float = 8.0
+    jitter: float = 1.0
     budget: int | None = 20
     predicate: Callable[[Failure, int], bool] | None = None
 
@@ -74,13 +82,33 @@ class RetryPolicy:
             raise ConfigurationError(
                 f"RetryPolicy.attempts counts the first one too, so at least 1; got {self.attempts}"
             )
-        for name in ("initial_seconds", "max_seconds"):
+        for name, least, most, what in (
+            ("initial_seconds", 0, math.inf, "0 or more seconds"),
+            ("max_seconds", 0, math.inf, "0 or more seconds"),
+            ("multiplier", 1, math.inf, "1 or more"),
+            ("jitter", 0, 1, "from 0 to 1"),
+        ):
             value: float = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
-                raise ConfigurationError(f"RetryPolicy.{name} must be 0 or more seconds, got {value!r}")
+            if not math.isfinite(value) or not least <= value <= most:
+                raise ConfigurationError(f"RetryPolicy.{name} must be {what}, got {value!r}")
         if self.budget is not None and self.budget < 0:
             raise ConfigurationError(f"RetryPolicy.budget must be 0 or more, or None; got {self.budget}")
         object.__setattr__(self, "statuses", frozenset(self.statuses))
+        if self.methods is not None:
+            object.__setattr__(self, "methods", frozenset(method.upper() for method in self.methods))
+
+    def pause_seconds(self, attempt: int, random: Callable[[], float]) -> float:
+        """The pause after attempt number `attempt` (from 1), where the answer asks for none.
+
+        Args:
+            random: Uniform in [0, 1).
+        """
+        try:
+            grown = self.initial_seconds * self.multiplier ** (attempt - 1)
+        except OverflowError:
+            grown = math.inf if self.initial_seconds else 0.0
+        whole = min(self.max_seconds, grown)
+        return whole * (1 - self.jitter + self.jitter * random())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +124,7 @@ def decide(
     *,
     attempt: int,
     policy: RetryPolicy,
+    method: str = "GET",
     repeatable: bool,
     left_seconds: float,
     budget_left: bool,
@@ -104,6 +133,7 @@ def decide(
     """Whether attempt number `attempt` (from 1) is followed by another.
 
     Args:
+        method: What the policy's own rule about methods is held against; whether a repeat is safe, `repeatable` says.
         repeatable: The request may reach the backend twice without harm: its method is safe, or it carries an
             idempotency key that the far end honours.
         left_seconds: What is left of the call's deadline.
@@ -116,6 +146,8 @@ def decide(
             return Decision(None, f"give up: {failure} is an answer, not an accident")
     if failure.kind is not FailureKind.NOT_SENT and not repeatable:
         return Decision(None, "give up: it may have happened, and nothing makes a repeat safe")
+    if policy.methods is not None and method not in policy.methods:
+        return Decision(None, f"give up: the policy does not retry {method}")
     if attempt >= policy.attempts and not failure.in_progress:
         return Decision(None, f"give up: {attempt} of {policy.attempts} attempts used")
     if policy.predicate is not None and not policy.predicate(failure, attempt):
@@ -126,7 +158,7 @@ def decide(
         delay = failure.retry_after_seconds
         because = f"{failure}, as its Retry-After says"
     else:
-        delay = random() * min(policy.max_seconds, policy.initial_seconds * 2.0 ** min(attempt - 1, 60))
+        delay = policy.pause_seconds(attempt, random)
         because = str(failure)
     if failure.in_progress:
         delay = max(delay, IN_PROGRESS_PAUSE_SECONDS)

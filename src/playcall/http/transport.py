@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import aiohttp
 from yarl import URL
 
+from .bodies import Upload
 from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
 from .retry import FailureKind
 
@@ -25,7 +26,7 @@ class WireRequest:
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Upload | None = field(default=None, repr=False)
     read_timeout_seconds: float | None = None
 
 
@@ -120,6 +121,8 @@ class AiohttpTransport:
                 ),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(request.body, Upload) and request.body.failure is not None:
+                raise request.body.failure from None  # the caller's own: reading the body failed, not the network
             raise _fault(error, mark) from None
         finally:
             send_mark.reset(token)
@@ -163,8 +166,10 @@ class _AiohttpStream:
 LARGE_BODY_BYTES: Final = 1 << 18
 
 
-def _body(body: bytes | None) -> bytes | io.BytesIO | None:
+def _body(body: bytes | Upload | None) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     """A large body goes in pieces: aiohttp writes bytes at once, holding up the loop, and warns of it."""
+    if isinstance(body, Upload):
+        return body.chunks()
     return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY_BYTES else body
 
 

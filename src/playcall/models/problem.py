@@ -21,7 +21,8 @@ class FieldProblem(WireModel, frozen=True):
 
 
 class Problem(WireModel, frozen=True):
-    """RFC 9457 members, and ours: `code` is stable and for programs (None only from other people's backends), `errors` only on 422."""
+    """RFC 9457 members, and ours: `code` is stable and for programs (None only from other people's backends), `errors` only on 422,
+    `current_version` only on 412."""
 
     type: str = "about:blank"
     title: str
@@ -31,3 +32,4 @@ class Problem(WireModel, frozen=True):
     code: str | None = None
     request_id: str | None = None
     errors: list[FieldProblem] | None = None
+    current_version: int | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from ..faces import Awaiting, FaceT, Service, call, stream
 from ..http.paths import path
 from ..models.account import ApiKey, ApiKeySpec, Me, NewApiKey
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 from .paging import pages
 
 __all__ = ["AccountService"]
@@ -19,9 +19,9 @@ API_KEYS = "/auth/api-keys"
 class AccountService(Service[FaceT]):
     """`client.account`."""
 
-    def __init__(self, api: BaseAPIClient, *, blocking: bool = False) -> None:
-        super().__init__(blocking=blocking)
-        self._api = api
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(blocking=api.blocking)
+        self._api = api.awaiting
 
     @call
     async def me(self: AccountService[Awaiting]) -> Me:

@@ -8,7 +8,7 @@ from typing import Any
 from ..faces import Awaiting, FaceT, call, stream
 from ..models.agent import Agent, AgentPatch, AgentSpec
 from ..models.task import Task
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 from .paging import pages
 from .resource import Resource
 
@@ -18,8 +18,8 @@ __all__ = ["AgentService"]
 class AgentService(Resource[Agent, FaceT]):
     """`client.agents`. Beside the general errors: AgentNotFoundError, NameTakenError, AgentBusyError (on delete)."""
 
-    def __init__(self, api: BaseAPIClient, *, blocking: bool = False) -> None:
-        super().__init__(api, "/agents", Agent, blocking=blocking)
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(api, "/agents", Agent)
 
     @stream
     async def list(
@@ -47,7 +47,7 @@ class AgentService(Resource[Agent, FaceT]):
         id: str,
         changes: AgentPatch | Mapping[str, Any],
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> Agent:
         """The agent with these fields changed; with `if_match`, only while it has this version."""

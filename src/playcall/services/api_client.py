@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import copy
-import re
 import ssl
-import uuid
 import warnings
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict, overload
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
 
 from typing_extensions import TypeForm, TypeVar, Unpack
 
+from ..answer import Answer, RawAnswer
 from ..config import DEFAULT_DEADLINE_SECONDS, DEFAULT_MAX_CONCURRENCY
 from ..deadline import check_seconds
-from ..errors import ConfigurationError, InvalidArgumentError
-from ..faces import Awaiting, Blocking, FaceT, Service, call
-from ..http.answers import adapter, encode
+from ..errors import ConfigurationError
+from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
+from ..home_process import HomeProcess
+from ..http.answers import adapter
 from ..http.auth import Auth
-from ..http.call import Answer, Call, IncomingBody
-from ..http.engine import Engine
+from ..http.call import Call, IncomingBody
+from ..http.engine import READ_TIMEOUT_SECONDS, Engine
+from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path, base_url
-from ..http.pool import SessionPool
-from ..http.retry import SAFE_METHODS, RetryPolicy
+from ..http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
+from ..http.proxies import ENVIRONMENT, Proxy, proxy_for
+from ..http.retry import RetryPolicy
 from ..http.transport import AiohttpTransport, Transport
 from ..loop_thread import LoopThread
 from ..status import ConnectionStatus, StatusBoard
+from .downloads import BlockingBody, save
+from .options import ClientOptions, RequestOptions, Settings
 
 if TYPE_CHECKING:
     from ..http.auth import Authenticator
@@ -37,35 +41,6 @@ __all__ = ["APIClient", "BaseAPIClient", "BlockingAPIClient", "ClientOptions", "
 T = TypeVar("T", default=Any)
 USER_AGENT = "playcall/0.1"
 PROBE_SECONDS = 5.0
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110 section 5.6.2."""
-
-
-class RequestOptions(TypedDict, total=False):
-    """What every verb takes beside its path."""
-
-    params: Mapping[str, str | int | float | bool | None]
-    """The query; a None is left out."""
-    headers: Mapping[str, str]
-    json: object
-    """The body: a pydantic model, or anything that is JSON."""
-    content: bytes | str
-    """A body of another kind; give `content_type` too."""
-    content_type: str
-    idempotency_key: str
-    """Your own key, to make the same command again after a crash; one is made for you otherwise, where keys are on."""
-    deadline_seconds: float | None
-    """For this call, in place of the client's; None for no bound but the context's."""
-    retry: RetryPolicy
-    repeatable: bool
-    """Whether it may reach the backend twice without harm, where you know better than method and key tell."""
-
-
-class ClientOptions(TypedDict, total=False):
-    """What a clone can have of its own."""
-
-    deadline_seconds: float | None
-    retry: RetryPolicy
 
 
 class AwaitingVerb(Protocol):
@@ -83,6 +58,10 @@ class AwaitingVerb(Protocol):
     async def __call__(self, path: str | Path, *, into: TypeForm[T], **options: Unpack[RequestOptions]) -> T: ...
     @overload
     async def __call__(self, path: str | Path, **options: Unpack[RequestOptions]) -> Any: ...
+    @overload
+    async def raw(self, path: str | Path, *, into: TypeForm[T], **options: Unpack[RequestOptions]) -> RawAnswer[T]: ...
+    @overload
+    async def raw(self, path: str | Path, **options: Unpack[RequestOptions]) -> RawAnswer[Any]: ...
 
 
 class BlockingVerb(Protocol):
@@ -92,6 +71,10 @@ class BlockingVerb(Protocol):
     def __call__(self, path: str | Path, *, into: TypeForm[T], **options: Unpack[RequestOptions]) -> T: ...
     @overload
     def __call__(self, path: str | Path, **options: Unpack[RequestOptions]) -> Any: ...
+    @overload
+    def raw(self, path: str | Path, *, into: TypeForm[T], **options: Unpack[RequestOptions]) -> RawAnswer[T]: ...
+    @overload
+    def raw(self, path: str | Path, **options: Unpack[RequestOptions]) -> RawAnswer[Any]: ...
 
 
 class _Verb:
@@ -108,10 +91,27 @@ class _Verb:
     @overload
     def __get__(self, obj: APIClient[Blocking], owner: type) -> BlockingVerb: ...
     def __get__(self, obj: APIClient[Any] | None, owner: type) -> Any:
-        return self if obj is None else partial(obj._request, self._method)  # pyright: ignore[reportPrivateUsage] - half of it
+        return self if obj is None else bound(obj, _request, self._method)
 
 
-class APIClient(Service[FaceT]):
+async def _request(
+    api: APIClient[Awaiting],
+    method: str,
+    path: str | Path,
+    *,
+    into: TypeForm[T] | None = None,
+    **options: Unpack[RequestOptions],
+) -> T:
+    if into is not None:
+        adapter(into)  # a type that no answer can be read into is found before anything is sent
+    answer = await api.answer(method, path, **options)
+    known = options.get("known")
+    if known is not None and answer.status == 304:
+        return cast("T", known.value)
+    return api.engine.read(answer, into)
+
+
+class APIClient(HomeProcess, Service[FaceT]):
     """The verbs, typed for both faces. Use `BaseAPIClient` or `BlockingAPIClient`."""
 
     def __init__(
@@ -120,13 +120,17 @@ class APIClient(Service[FaceT]):
         *,
         auth: Auth | None = None,
         deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS,
+        connect_timeout_seconds: float | None = CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
         retry: RetryPolicy | None = None,
         idempotency_keys: bool = False,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         send_deadline: bool = False,
         health_path: str = "/health",
+        hooks: Sequence[AttemptHook] = (),
         transport: Transport | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy = ENVIRONMENT,
         user_agent: str = USER_AGENT,
     ) -> None:
         """A client of the backend at `url`.
@@ -135,13 +139,18 @@ class APIClient(Service[FaceT]):
             url: Where the paths begin, `http://host:port/prefix`.
             auth: `ApiKey`, `BearerToken`, `OAuth2Password`, or your own (see docs/authentication.md).
             deadline_seconds: What one call may take, attempts, pauses and body included; None for no bound.
+            connect_timeout_seconds: What one attempt may take to connect; None for no bound but the deadline.
+            read_timeout_seconds: How long the backend may be silent within one attempt; None likewise.
             retry: When a failed attempt is made again.
             idempotency_keys: The far end honours `Idempotency-Key`, so unsafe requests carry one and are repeated safely.
             max_concurrency: Requests under way at once; the others wait, in order.
             send_deadline: Tell the far end what is left, as `X-Request-Timeout-Ms`.
             health_path: Asked by `status.wait_until_ready()`.
-            transport: Another way to send, for tests.
+            hooks: Called around each attempt, in order: for metrics, tracing, headers of your own.
+            transport: Another way to send, for tests; then `ssl_context`, `proxy` and the connect timeout are its affair.
             ssl_context: For a private certificate authority or client certificates; None for the system's trust.
+            proxy: `http://[user:password@]host:port`; `"environment"` for `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+                `NO_PROXY` (never for this very machine); None for none.
 
         Raises:
             ConfigurationError: one of these makes no sense. Nothing was sent.
@@ -151,20 +160,27 @@ class APIClient(Service[FaceT]):
             raise ConfigurationError(
                 f"auth= takes ApiKey, BearerToken, OAuth2Password or the like, got {type(auth).__name__}"
             )
-        self._retry = retry if retry is not None else RetryPolicy()
-        self._deadline_seconds = _checked_deadline(deadline_seconds)
-        self._idempotency_keys = idempotency_keys
+        root = base_url(url)
+        self._settings = Settings(
+            deadline_seconds, retry if retry is not None else RetryPolicy(), hooks, idempotency_keys
+        )
         self._health_path = as_path(health_path)
         self._board = StatusBoard()
+        if transport is None:
+            pool = SessionPool(
+                ssl_context, proxy=proxy_for(root, proxy), connect_timeout_seconds=connect_timeout_seconds
+            )
+            transport = AiohttpTransport(pool)
         self._engine = Engine(
-            base_url(url),
-            transport=transport if transport is not None else AiohttpTransport(SessionPool(ssl_context)),
+            root,
+            transport=transport,
             auth=auth,
             max_concurrency=max_concurrency,
-            retry_budget=self._retry.budget,
+            retry_budget=self._settings.retry.budget,
             status=self._board,
             user_agent=user_agent,
             send_deadline=send_deadline,
+            read_timeout_seconds=_checked_timeout(read_timeout_seconds, "read_timeout_seconds"),
         )
         self._owner = _Owner(self._engine)
 
@@ -180,54 +196,36 @@ class APIClient(Service[FaceT]):
     delete = _Verb("DELETE")
 
     @call
-    async def _request(
-        self: APIClient[Awaiting],
-        method: str,
-        path: str | Path,
-        *,
-        into: TypeForm[T] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> T:
-        if into is not None:
-            adapter(into)  # a type that no answer can be read into is found before anything is sent
-        answer = await self._engine.request(self._call(method, path, options))
-        return self._engine.read(answer, into)
-
-    @call
     async def answer(
         self: APIClient[Awaiting], method: str, path: str | Path, **options: Unpack[RequestOptions]
     ) -> Answer:
         """The answer itself, for its headers and its timeline; raises as `get`, but reads no value."""
-        return await self._engine.request(self._call(method, path, options))
+        return await self._engine.request(self._settings.call(method, path, options))
 
-    def _call(self, method: str, path: str | Path, options: RequestOptions) -> Call:
-        _refuse_unknown(options, RequestOptions)
-        body, content_type = _body(options)
-        key = options.get("idempotency_key")
-        if key is None and self._idempotency_keys and method not in SAFE_METHODS:
-            key = str(uuid.uuid4())
-        elif key is not None:
-            _check_key(key)
-        headers = options.get("headers")
-        for name, value in (headers or {}).items():
-            # Their types are checked because callers may be untyped. No value in the message: it may be a secret.
-            if not isinstance(name, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise InvalidArgumentError(f"the header {name!r} cannot be sent: names and values are strings")
-            if not _TOKEN.fullmatch(name) or not _sendable(value):
-                raise InvalidArgumentError(f"the header {name!r} cannot be sent: no token, or control characters in it")
-        return Call(
-            method,
-            as_path(path),
-            options.get("retry", self._retry),
-            _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self._deadline_seconds,
-            # A key makes a repeat safe only where the far end honours keys.
-            repeatable=options.get("repeatable", method in SAFE_METHODS or self._idempotency_keys),
-            params=options.get("params"),
-            headers=headers,
-            body=body,
-            content_type=content_type,
-            idempotency_key=key,
-        )
+    @call
+    async def download(
+        self: APIClient[Awaiting],
+        path: str | Path,
+        to: str | FilePath,
+        **options: Unpack[RequestOptions],
+    ) -> FilePath:
+        """Writes what `GET path` gives to the file `to`, piece by piece, and returns its path; raises as `get`.
+
+        The file is there whole or not at all: it is written beside its place and moved there at the end. `on_progress` is
+        called with the bytes that have come so far, and how many there will be (None where the backend does not say).
+
+        Raises:
+            InvalidArgumentError: `to` cannot be written.
+            ConnectionLostError: the content broke off.
+        """
+        on_progress = options.pop("on_progress", None)
+        options["headers"] = {"Accept": "*/*", **options.get("headers", {})}
+        return await save(self._streamed("GET", path, options), FilePath(to), on_progress)
+
+    @asynccontextmanager
+    async def _streamed(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
+        async with self._engine.stream(self._settings.call(method, path, options)) as incoming:
+            yield incoming
 
     # --- the client itself --------------------------------------------------------------------------------------------
 
@@ -239,9 +237,9 @@ class APIClient(Service[FaceT]):
     @property
     def status(self) -> ConnectionStatus[FaceT]:
         """How the connection stands."""
-        return ConnectionStatus(self._board, self.probe, blocking=self._blocking)
+        return ConnectionStatus(self._board, self._probe, blocking=self._blocking)
 
-    async def probe(self) -> None:
+    async def _probe(self) -> None:
         """One GET of the health path, once. Raises as `get`."""
         call = Call("GET", self._health_path, RetryPolicy(attempts=1), PROBE_SECONDS, repeatable=True)
         await self._engine.request(call)
@@ -256,14 +254,20 @@ class APIClient(Service[FaceT]):
         """What all clones of this client share."""
         return self._engine
 
+    @property
+    def awaiting(self) -> APIClient[Awaiting]:
+        """This client for code that awaits, whichever face it shows: what services are written against."""
+        return cast("APIClient[Awaiting]", self._awaiting())
+
+    @property
+    def blocking(self) -> bool:
+        """Which face it shows."""
+        return self._blocking
+
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other settings over the same connections, credentials, limits and status."""
-        _refuse_unknown(options, ClientOptions)
         clone = copy.copy(self)
-        if "deadline_seconds" in options:
-            clone._deadline_seconds = _checked_deadline(options["deadline_seconds"])
-        if "retry" in options:
-            clone._retry = options["retry"]
+        clone._settings = self._settings.changed(options)
         return clone
 
 
@@ -274,12 +278,7 @@ class BaseAPIClient(APIClient[Awaiting]):
         self, method: str, path: str | Path, **options: Unpack[RequestOptions]
     ) -> AbstractAsyncContextManager[IncomingBody]:
         """An answer whose body is read piece by piece; raises as `get`. The deadline bounds its use as well."""
-        return self._stream(method, path, options)
-
-    @asynccontextmanager
-    async def _stream(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
-        async with self._engine.stream(self._call(method, path, options)) as incoming:
-            yield incoming
+        return self._streamed(method, path, options)
 
     async def close(self) -> None:
         """Closes the connections of this loop; calls after it raise ClientClosedError."""
@@ -297,6 +296,17 @@ class BlockingAPIClient(APIClient[Blocking]):
 
     Safe to share between threads.
     """
+
+    def stream(
+        self, method: str, path: str | Path, **options: Unpack[RequestOptions]
+    ) -> AbstractContextManager[BlockingBody]:
+        """An answer whose body is read piece by piece; raises as `get`. The deadline bounds its use as well."""
+        return self._blocking_stream(method, path, options)
+
+    @contextmanager
+    def _blocking_stream(self, method: str, path: str | Path, options: RequestOptions) -> Generator[BlockingBody]:
+        with BlockingBody(self.awaiting._streamed(method, path, options)) as incoming:
+            yield incoming
 
     def close(self) -> None:
         """Closes the connections; calls after it raise ClientClosedError."""
@@ -330,40 +340,5 @@ class _Owner:
             )
 
 
-def _refuse_unknown(options: Mapping[str, object], known: type) -> None:
-    """A misspelt option must not be lost in silence where no type checker looks.
-
-    Raises:
-        TypeError: as for any function's unknown argument.
-    """
-    unknown = options.keys() - known.__annotations__
-    if unknown:
-        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(known.__annotations__)}")
-
-
-def _sendable(value: str) -> bool:
-    """No control character, and text that UTF-8 can carry (`isprintable` refuses lone surrogates too)."""
-    return value.replace("\t", " ").isprintable()
-
-
-def _checked_deadline(seconds: float | None) -> float | None:
-    return None if seconds is None else check_seconds(seconds, "deadline_seconds")
-
-
-def _check_key(key: str) -> None:
-    if not key or len(key) > 255 or not key.isascii() or not key.isprintable():
-        raise InvalidArgumentError("an idempotency key is 1 to 255 printable ASCII characters")
-
-
-def _body(options: RequestOptions) -> tuple[bytes | None, str | None]:
-    if "json" in options and "content" in options:
-        raise InvalidArgumentError("give json= or content=, not both")
-    if "json" in options:
-        return encode(options["json"]), "application/json"
-    content = options.get("content")
-    if content is None:
-        return None, options.get("content_type")
-    if not isinstance(content, bytes | str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-        raise InvalidArgumentError(f"content= takes bytes or str, got {type(content).__name__}; for JSON give json=")
-    data = content.encode() if isinstance(content, str) else content
-    return data, options.get("content_type", "application/octet-stream")
+def _checked_timeout(seconds: float | None, name: str) -> float | None:
+    return None if seconds is None else check_seconds(seconds, name)

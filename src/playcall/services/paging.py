@@ -8,9 +8,10 @@ from typing import Any, TypeAlias, TypeVar
 from typing_extensions import TypeForm
 
 from ..errors import InvalidArgumentError, UnreadableAnswerError
+from ..faces import Awaiting
 from ..http.paths import Path, as_path
 from ..models.page import Page
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 
 __all__ = ["DEFAULT_PAGE_SIZE", "Filter", "pages"]
 
@@ -21,7 +22,7 @@ DEFAULT_PAGE_SIZE = 100
 
 
 async def pages(
-    api: BaseAPIClient,
+    api: APIClient[Awaiting],
     where: str | Path,
     item: TypeForm[T],
     page_size: int | None,

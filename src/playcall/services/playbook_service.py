@@ -11,7 +11,7 @@ from ..errors import InvalidArgumentError
 from ..faces import Awaiting, FaceT, call, stream
 from ..models.playbook import Playbook, PlaybookPatch, PlaybookSpec, PlaybookValidation, RunRequest
 from ..models.run import Run
-from .api_client import BaseAPIClient, RequestOptions
+from .api_client import APIClient, RequestOptions
 from .paging import pages
 from .resource import Resource
 
@@ -24,8 +24,8 @@ _SUFFIXES = {".yaml": YAML, ".yml": YAML, ".json": "application/json"}
 class PlaybookService(Resource[Playbook, FaceT]):
     """`client.playbooks`. Beside the general errors: PlaybookNotFoundError, PlaybookInvalidError, NameTakenError."""
 
-    def __init__(self, api: BaseAPIClient, *, blocking: bool = False) -> None:
-        super().__init__(api, "/playbooks", Playbook, blocking=blocking)
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(api, "/playbooks", Playbook)
 
     @stream
     async def list(
@@ -94,7 +94,7 @@ class PlaybookService(Resource[Playbook, FaceT]):
         id: str,
         changes: PlaybookPatch | Mapping[str, Any],
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> Playbook:
         """The playbook with these fields changed; with `if_match`, only while it has this version.
@@ -110,7 +110,7 @@ class PlaybookService(Resource[Playbook, FaceT]):
         id: str,
         spec: PlaybookSpec | Mapping[str, Any],
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> Playbook:
         """The playbook written anew, under the same id; raises as `create` and `update`."""

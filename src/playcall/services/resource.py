@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
+from ..errors import InvalidArgumentError
 from ..faces import Awaiting, Face, Service, call, stream
 from ..http.paths import Path, as_path, path
 from ..models.base import RequestModel, WireModel
-from .api_client import BaseAPIClient, RequestOptions
+from .api_client import APIClient, RequestOptions
+from .options import as_etag
 from .paging import Filter, pages
 
 if TYPE_CHECKING:
@@ -29,28 +31,41 @@ Body: TypeAlias = RequestModel | WireModel | Mapping[str, Any]
 class Resource(Service[FaceT], Generic[ModelT, FaceT]):
     """The parts that services are built from; a service of its own kind adds its own verbs, typed.
 
-    `path_` is the collection's path within the base URL (`/items`); `model` is what an item is read into.
+    It shows the face of `api`. `path_` is the collection's path within the base URL (`/items`); `model` is what an item is
+    read into.
     """
 
-    def __init__(self, api: BaseAPIClient, path_: str, model: TypeForm[ModelT], *, blocking: bool = False) -> None:
-        super().__init__(blocking=blocking)
-        self._api = api
+    def __init__(self, api: APIClient[FaceT], path_: str, model: TypeForm[ModelT]) -> None:
+        super().__init__(blocking=api.blocking)
+        self._api = api.awaiting
         self._path = as_path(path_.rstrip("/")).text.replace("{", "%7B").replace("}", "%7D")
         self._model = model
 
     @call
-    async def get(self: Resource[ModelT, Awaiting], id: str) -> ModelT:
+    async def get(self: Resource[ModelT, Awaiting], id: str, *, known: ModelT | None = None) -> ModelT:
         """The item with this id.
+
+        Args:
+            known: The item as you have it: if it is still current (304) it is given back, and nothing of it was sent.
 
         Raises:
             NotFoundError: nothing has this id, or nothing that these credentials may see.
+            InvalidArgumentError: `known` is another item, or has no version.
             RequestError: the call failed otherwise; see the error tree.
         """
-        return await self._api.get(self._item(id), into=self._model)
+        where = self._item(id)
+        if known is None:
+            return await self._api.get(where, into=self._model)
+        answer = await self._api.answer("GET", where, headers={"If-None-Match": _etag_of(known, id)})
+        return known if answer.status == 304 else self._api.engine.read(answer, self._model)
 
     @call
     async def delete(
-        self: Resource[ModelT, Awaiting], id: str, *, if_match: int | None = None, idempotency_key: str | None = None
+        self: Resource[ModelT, Awaiting],
+        id: str,
+        *,
+        if_match: int | str | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
         """Deletes the item; with `if_match`, only while it has this version.
 
@@ -67,12 +82,16 @@ class Resource(Service[FaceT], Generic[ModelT, FaceT]):
         return await self._api.post(self._path, into=self._model, **_command(idempotency_key, body=body))
 
     async def _update(
-        self: Resource[ModelT, Awaiting], id: str, changes: Body, if_match: int | None, idempotency_key: str | None
+        self: Resource[ModelT, Awaiting],
+        id: str,
+        changes: Body,
+        if_match: int | str | None,
+        idempotency_key: str | None,
     ) -> ModelT:
         return await self._api.patch(self._item(id), into=self._model, **_command(idempotency_key, if_match, changes))
 
     async def _replace(
-        self: Resource[ModelT, Awaiting], id: str, body: Body, if_match: int | None, idempotency_key: str | None
+        self: Resource[ModelT, Awaiting], id: str, body: Body, if_match: int | str | None, idempotency_key: str | None
     ) -> ModelT:
         return await self._api.put(self._item(id), into=self._model, **_command(idempotency_key, if_match, body))
 
@@ -91,8 +110,9 @@ class Resource(Service[FaceT], Generic[ModelT, FaceT]):
 class ResourceService(Resource[ModelT, FaceT]):
     """Typed list, get, create, update and delete for a resource of any backend.
 
-        items = ResourceService(api, "/items", Item)             # async
-        items = ResourceService[Item, Blocking](…, blocking=True)  # blocking
+        items = ResourceService(api, "/items", Item)
+
+    It shows the face of `api`: a `BaseAPIClient` or a `BlockingAPIClient`.
 
     Lists are read as `{"items": […], "next_cursor": …}`.
     """
@@ -123,19 +143,33 @@ class ResourceService(Resource[ModelT, FaceT]):
         id: str,
         changes: Body,
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> ModelT:
         """The item with these fields changed (PATCH); with `if_match`, only while it has this version."""
         return await self._update(id, changes, if_match, idempotency_key)
 
 
-def _command(idempotency_key: str | None, if_match: int | None = None, body: Body | None = None) -> RequestOptions:
+def _command(
+    idempotency_key: str | None, if_match: int | str | None = None, body: Body | None = None
+) -> RequestOptions:
     options = RequestOptions()
     if body is not None:
         options["json"] = body
     if idempotency_key is not None:
         options["idempotency_key"] = idempotency_key
     if if_match is not None:
-        options["headers"] = {"If-Match": f'"{if_match}"'}
+        options["if_match"] = if_match
     return options
+
+
+def _etag_of(known: object, id: str) -> str:
+    """The `ETag` of an item that the caller has. Versions are counted for each item, so another's would fit by chance."""
+    version: object = getattr(known, "version", None)
+    if getattr(known, "id", id) != id:
+        raise InvalidArgumentError(f"known= is {getattr(known, 'id', None)!r}, not {id!r}")
+    if isinstance(version, bool) or not isinstance(version, int | str):
+        raise InvalidArgumentError(
+            f"known= has no version to ask by, got {type(known).__name__}; use get.raw() and the verbs' known= for it"
+        )
+    return as_etag(version)

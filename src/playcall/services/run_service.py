@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,14 +10,15 @@ from pathlib import Path as FilePath
 from typing import Final, Literal, Protocol, TypeAlias
 
 from ..deadline import check_seconds
-from ..errors import InvalidArgumentError, RunFailedError, UnreadableAnswerError
+from ..errors import RunFailedError, UnreadableAnswerError
 from ..faces import Awaiting, FaceT, call, stream
+from ..http.bodies import OnProgress
 from ..http.paths import Path, path
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent, RunData
 from ..models.run import Artifact, LogLevel, LogLine, Run, RunStatus, RunStep
 from ..models.topic import run_topic
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 from .paging import pages
 from .resource import Resource
 
@@ -54,8 +53,8 @@ class EventSource(Protocol):
 class RunService(Resource[Run, FaceT]):
     """`client.runs`. Beside the general errors: RunNotFoundError, RunEndedError, RunNotEndedError, ArtifactNotFoundError."""
 
-    def __init__(self, api: BaseAPIClient, events: EventSource, *, blocking: bool = False) -> None:
-        super().__init__(api, "/runs", Run, blocking=blocking)
+    def __init__(self, api: APIClient[FaceT], events: EventSource) -> None:
+        super().__init__(api, "/runs", Run)
         self._events = events
 
     @stream
@@ -129,37 +128,30 @@ class RunService(Resource[Run, FaceT]):
             ArtifactNotFoundError: the run has no such file.
         """
         answer = await self._api.answer("GET", _artifact(id, name), headers={"Accept": "*/*"})
-        return answer.wire.body
+        return answer.body
 
     @call
-    async def download_artifact(self: RunService[Awaiting], id: str, name: str, to: str | FilePath) -> FilePath:
+    async def download_artifact(
+        self: RunService[Awaiting],
+        id: str,
+        name: str,
+        to: str | FilePath,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> FilePath:
         """Writes an artifact to the file `to`, piece by piece, and returns its path.
 
         The file is there whole or not at all: it is written beside its place and moved there at the end.
+
+        Args:
+            on_progress: Called with the bytes so far and how many there will be (None where the backend does not say).
 
         Raises:
             ArtifactNotFoundError: the run has no such file.
             InvalidArgumentError: `to` cannot be written.
             ConnectionLostError: the content broke off.
         """
-        target = FilePath(to)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # two may download to the same place
-        try:
-            file = await asyncio.to_thread(part.open, "wb")
-        except OSError as error:
-            raise InvalidArgumentError(f"{target} cannot be written: {error.strerror}") from error
-        try:
-            try:
-                async with self._api.stream("GET", _artifact(id, name), headers={"Accept": "*/*"}) as incoming:
-                    async for chunk in incoming.chunks():
-                        await asyncio.to_thread(file.write, chunk)
-            finally:
-                await asyncio.to_thread(file.close)
-            await asyncio.to_thread(os.replace, part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return target
+        return await self._api.download(_artifact(id, name), to, on_progress=on_progress)
 
     @stream
     async def watch(
@@ -214,7 +206,7 @@ class RunService(Resource[Run, FaceT]):
     async def _snapshot(self: RunService[Awaiting], id: str) -> tuple[Run, Cursor]:
         answer = await self._api.answer("GET", self._item(id))
         run = self._api.engine.read(answer, Run)
-        header = answer.wire.headers.get(CURSOR_HEADER, "")
+        header = answer.headers.get(CURSOR_HEADER, "")
         try:
             return run, Cursor.parse(header)
         except ValueError as error:

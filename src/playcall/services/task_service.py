@@ -7,7 +7,7 @@ from typing import Any
 
 from ..faces import Awaiting, FaceT, call, stream
 from ..models.task import Task, TaskPatch, TaskSpec, TaskStatus
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 from .paging import pages
 from .resource import Resource
 
@@ -17,8 +17,8 @@ __all__ = ["TaskService"]
 class TaskService(Resource[Task, FaceT]):
     """`client.tasks`. Beside the general errors: TaskNotFoundError, TaskNotCancellableError, TaskNotEditableError."""
 
-    def __init__(self, api: BaseAPIClient, *, blocking: bool = False) -> None:
-        super().__init__(api, "/tasks", Task, blocking=blocking)
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(api, "/tasks", Task)
 
     @stream
     async def list(
@@ -53,7 +53,7 @@ class TaskService(Resource[Task, FaceT]):
         id: str,
         changes: TaskPatch | Mapping[str, Any],
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> Task:
         """The task with these fields changed.

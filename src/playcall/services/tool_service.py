@@ -7,7 +7,7 @@ from typing import Any
 
 from ..faces import Awaiting, FaceT, call, stream
 from ..models.tool import Tool, ToolCall, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
-from .api_client import BaseAPIClient
+from .api_client import APIClient
 from .paging import pages
 from .resource import Resource
 
@@ -17,8 +17,8 @@ __all__ = ["ToolService"]
 class ToolService(Resource[Tool, FaceT]):
     """`client.tools`. Beside the general errors: ToolNotFoundError, NameTakenError, BuiltinToolError, ToolFailedError."""
 
-    def __init__(self, api: BaseAPIClient, *, blocking: bool = False) -> None:
-        super().__init__(api, "/tools", Tool, blocking=blocking)
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(api, "/tools", Tool)
 
     @stream
     async def list(
@@ -50,7 +50,7 @@ class ToolService(Resource[Tool, FaceT]):
         id: str,
         changes: ToolPatch | Mapping[str, Any],
         *,
-        if_match: int | None = None,
+        if_match: int | str | None = None,
         idempotency_key: str | None = None,
     ) -> Tool:
         """The tool with these fields changed.

@@ -25,6 +25,7 @@ from ..config import API_PREFIX, DEFAULT_DEADLINE_SECONDS
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 from ..http.paths import base_url
+from ..home_process import HomeProcess
 from ..http.pool import SessionPool
 from ..loop_thread import LoopThread
 from ..models.cursor import Cursor
@@ -91,7 +92,7 @@ class HandlerOptions(TypedDict, total=False):
     """Called when events were lost for good; they are logged and counted in any case, and the handler goes on."""
 
 
-class WebSocketClient:
+class WebSocketClient(HomeProcess):
     """The async face. It connects when something is first wanted, and stays connected until `close()`.
 
     Each event loop that it is used on has a connection of its own.
@@ -353,7 +354,7 @@ class WebSocketClient:
                 log.exception("a callback for realtime states raised", extra={"event": "realtime.callback_failed"})
 
 
-class BlockingWebSocketClient:
+class BlockingWebSocketClient(HomeProcess):
     """The blocking face: the same client, driven by the loop thread. Safe to share between threads.
 
     `with BlockingWebSocketClient(url, auth=…) as client:`, then `with client.subscribe("tasks") as feed: for event in feed`.

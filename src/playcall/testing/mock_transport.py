@@ -27,6 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from multidict import CIMultiDict
 
+from ..http.bodies import Upload
 from ..http.retry import FailureKind
 from ..http.transport import TransportFault, WireAnswer, WireRequest
 
@@ -114,6 +115,8 @@ Handler: TypeAlias = Callable[[MockRequest], MockReply | Awaitable[MockReply]]
 class MockTransport:
     """Implements `playcall.http.transport.Transport` by a handler; `requests` are all that came, in order.
 
+    `handler` may be set anew between calls.
+
     The handler runs on the loop that makes the call (for a blocking client: on playcall's own thread), so it must not
     block. An exception of its own passes through to the caller, so that a failing assertion in it is seen.
     """
@@ -122,7 +125,7 @@ class MockTransport:
         """`chunk_bytes` is how large the pieces of a streamed body are."""
         self.requests: list[MockRequest] = []
         self.closed = False
-        self._handler = handler
+        self.handler = handler
         self._chunk_bytes = chunk_bytes
 
     async def send(self, request: WireRequest) -> WireAnswer:
@@ -144,17 +147,18 @@ class MockTransport:
 
     async def _answer(self, wire: WireRequest) -> MockAnswer:
         parts = urlsplit(wire.url)
+        body = wire.body
         request = MockRequest(
             wire.method,
             wire.url,
             parts.path,
             dict(parse_qsl(parts.query, keep_blank_values=True)),
             CIMultiDict(wire.headers),
-            wire.body or b"",
+            b"".join([chunk async for chunk in body.chunks()]) if isinstance(body, Upload) else body or b"",
         )
         self.requests.append(request)
         try:
-            reply = self._handler(request)
+            reply = self.handler(request)
             if inspect.isawaitable(reply):
                 reply = await reply
         except MockFault as fault:

@@ -1,0 +1,77 @@
+"""Which HTTP proxy stands before a backend: given, or found in the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType] - its stubs have it on no platform
+
+from ..errors import ConfigurationError
+
+__all__ = ["ENVIRONMENT", "Proxy", "ProxyAddress", "proxy_for"]
+
+Proxy: TypeAlias = str | Literal["environment"] | None
+ENVIRONMENT: Final = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """`url` holds no credentials; those are in no repr."""
+
+    url: str
+    user: str | None = field(default=None, repr=False)
+    password: str = field(default="", repr=False)
+
+
+def proxy_for(url: str, proxy: Proxy) -> ProxyAddress | None:
+    """The proxy for a backend at `url`.
+
+    From the environment as other tools read it: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in small letters
+    too; found out once, not for each request, and never for this very machine.
+
+    Raises:
+        ConfigurationError: it is no `http://` or `https://` address with a host.
+    """
+    if proxy is None:
+        return None
+    if proxy != ENVIRONMENT:
+        return _parsed(proxy, "proxy=")
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    found = getproxies_environment()
+    text = found.get(parts.scheme) or found.get("all")
+    if not text or _is_this_machine(host) or proxy_bypass_environment(host, found):
+        return None
+    return _parsed(text if "://" in text else f"http://{text}", "the proxy that the environment names")
+
+
+def _parsed(text: str, what: str) -> ProxyAddress:
+    # Nothing of the text in a message: it may hold a password.
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"{what} is an address, got {type(text).__name__}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(f"{what} cannot be read as an address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"{what} must look like http://host:port or https://host:port; other kinds of proxies (SOCKS) are not supported"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return ProxyAddress(
+        f"{parts.scheme}://{host}" + (f":{port}" if port is not None else ""),
+        None if parts.username is None else unquote(parts.username),
+        unquote(parts.password or ""),
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,179 @@
+"""What a call and a client can be told, checked, and made into a `Call`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
+
+from ..answer import RawAnswer
+from ..deadline import check_seconds
+from ..errors import ConfigurationError, InvalidArgumentError
+from ..http.answers import encode
+from ..http.bodies import BodySource, OnProgress, Upload
+from ..http.call import Call
+from ..http.hooks import AttemptHook, check_header
+from ..http.paths import Path, as_path
+from ..http.retry import SAFE_METHODS, RetryPolicy
+
+__all__ = ["ClientOptions", "RequestOptions", "Settings", "as_etag"]
+
+
+class RequestOptions(TypedDict, total=False):
+    """What every verb takes beside its path."""
+
+    params: Mapping[str, str | int | float | bool | None]
+    """The query; a None is left out."""
+    headers: Mapping[str, str]
+    json: object
+    """The body: a pydantic model, or anything that is JSON."""
+    content: str | BodySource
+    """A body of another kind: text, bytes, a `pathlib.Path`, a binary file, or an iterable of bytes, sync or async. What is
+    no text or bytes is sent piece by piece. An iterable can be read once, so it is not sent again once it was begun."""
+    content_type: str
+    on_progress: OnProgress | None
+    """Called while the body is sent: bytes so far, and in all (None: not known). With a repeated attempt it begins anew."""
+    idempotency_key: str | None
+    """Your own key, to make the same command again after a crash; one is made for you otherwise, where keys are on."""
+    deadline_seconds: float | None
+    """For this call, in place of the client's; None for no bound but the context's."""
+    retry: RetryPolicy
+    repeatable: bool
+    """Whether it may reach the backend twice without harm, where you know better than method and key tell."""
+    if_match: int | str | None
+    """Only while the resource has this version: a number, or an `ETag` as it came (RFC 9110 section 13.1.1)."""
+    known: RawAnswer[Any] | None
+    """What an earlier `raw()` of the same gave: if it is still current (304), its value is given again. Any: of the same
+    type as `into`, which is the caller's affair."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """What a clone can have of its own."""
+
+    deadline_seconds: float | None
+    retry: RetryPolicy
+    hooks: Sequence[AttemptHook]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for each call that does not say otherwise.
+
+    Raises:
+        ConfigurationError: one of them makes no sense.
+    """
+
+    deadline_seconds: float | None
+    retry: RetryPolicy
+    hooks: Sequence[AttemptHook]
+    idempotency_keys: bool
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ConfigurationError(f"retry= takes a RetryPolicy, got {type(self.retry).__name__}")
+        _checked_deadline(self.deadline_seconds)
+        object.__setattr__(self, "hooks", tuple(self.hooks))
+        for hook in self.hooks:
+            if not callable(hook):
+                raise ConfigurationError(f"hooks= takes functions, got {type(hook).__name__}")
+
+    def changed(self, options: ClientOptions) -> Settings:
+        """These settings with others in places; raises TypeError for an option that there is not."""
+        _refuse_unknown(options, ClientOptions)
+        return replace(self, **options)
+
+    def call(self, method: str, path: str | Path, options: RequestOptions) -> Call:
+        """The call that is meant.
+
+        Raises:
+            InvalidArgumentError: an argument makes no sense.
+            TypeError: there is no such option.
+        """
+        _refuse_unknown(options, RequestOptions)
+        body, content_type = _body(options)
+        key = options.get("idempotency_key")
+        if key is not None:
+            _check_key(key)
+        elif self.idempotency_keys and method not in SAFE_METHODS:
+            key = str(uuid.uuid4())
+        return Call(
+            method,
+            as_path(path),
+            options.get("retry", self.retry),
+            _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self.deadline_seconds,
+            # A key makes a repeat safe only where the far end honours keys.
+            repeatable=options.get("repeatable", method in SAFE_METHODS or self.idempotency_keys),
+            params=options.get("params"),
+            headers=_headers(options),
+            body=body,
+            content_type=content_type,
+            idempotency_key=key,
+            hooks=self.hooks,
+        )
+
+
+def _refuse_unknown(options: Mapping[str, object], known: type) -> None:
+    """A misspelt option must not be lost in silence where no type checker looks.
+
+    Raises:
+        TypeError: as for any function's unknown argument.
+    """
+    unknown = options.keys() - known.__annotations__
+    if unknown:
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(known.__annotations__)}")
+
+
+def _checked_deadline(seconds: float | None) -> float | None:
+    return None if seconds is None else check_seconds(seconds, "deadline_seconds")
+
+
+def _check_key(key: str) -> None:
+    if not isinstance(key, str) or not key or len(key) > 255 or not key.isascii() or not key.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError("an idempotency key is 1 to 255 printable ASCII characters")
+
+
+def _headers(options: RequestOptions) -> Mapping[str, str] | None:
+    headers = options.get("headers")
+    for name, value in (headers or {}).items():
+        check_header(name, value)
+    conditions: dict[str, str] = {}
+    if (version := options.get("if_match")) is not None:
+        conditions["If-Match"] = as_etag(version)
+    if (known := options.get("known")) is not None:
+        if not isinstance(known, RawAnswer):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise InvalidArgumentError(f"known= takes what an earlier raw() gave, got {type(known).__name__}")
+        if known.etag is not None:  # without one there is nothing to ask by, and the whole is fetched
+            conditions["If-None-Match"] = known.etag
+    return {**(headers or {}), **conditions} if conditions else headers
+
+
+def as_etag(version: int | str) -> str:
+    """A version as `If-Match` and `If-None-Match` have it.
+
+    Raises:
+        InvalidArgumentError: neither a number nor text that can stand in a header.
+    """
+    if isinstance(version, bool) or not isinstance(version, int | str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"a version is a number, or an ETag as it came; got {type(version).__name__}")
+    if isinstance(version, int):
+        return f'"{version}"'
+    check_header("If-Match", version)
+    return version if version == "*" or version.endswith('"') else f'"{version}"'
+
+
+def _body(options: RequestOptions) -> tuple[bytes | Upload | None, str | None]:
+    if "json" in options and "content" in options:
+        raise InvalidArgumentError("give json= or content=, not both")
+    on_progress = options.get("on_progress")
+    if "json" in options:
+        body = encode(options["json"])
+        return (body if on_progress is None else Upload(body, on_progress)), "application/json"
+    content = options.get("content")
+    if content is None:
+        return None, options.get("content_type")
+    data = content.encode() if isinstance(content, str) else content
+    content_type = options.get("content_type", "application/octet-stream")
+    if isinstance(data, bytes) and on_progress is None:
+        return data, content_type
+    return Upload(data, on_progress), content_type
