@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING, Any
 from .deadline import deadline
 
 if TYPE_CHECKING:
+    from .answer import RawAnswer
     from .client import AsyncPlaycall, Playcall
     from .errors import PlaycallError
     from .http.auth import ApiKey, Auth, BearerToken, Credentials, OAuth2Password
+    from .http.envelope import Envelope
+    from .http.form_login import FormLogin
+    from .http.hooks import AttemptStart
     from .http.retry import RetryPolicy
     from .models.cursor import Cursor
     from .services.api_client import BaseAPIClient, BlockingAPIClient
+    from .services.page_positions import NextCursor, OffsetLimit, PageNumber, PostedFilter, Unpaged
     from .services.resource import ResourceService
     from .services.run_service import RunSnapshot
     from .services.websocket_client import BlockingWebSocketClient, WebSocketClient
     from .status import ConnectionState
+    from .timeline import Attempt
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ApiKey",
     "AsyncPlaycall",
+    "Attempt",
+    "AttemptStart",
     "Auth",
     "BaseAPIClient",
     "BearerToken",
@@ -36,12 +44,20 @@ __all__ = [
     "ConnectionState",
     "Credentials",
     "Cursor",
+    "Envelope",
+    "FormLogin",
+    "NextCursor",
     "OAuth2Password",
+    "OffsetLimit",
+    "PageNumber",
     "Playcall",
     "PlaycallError",
+    "PostedFilter",
+    "RawAnswer",
     "ResourceService",
     "RetryPolicy",
     "RunSnapshot",
+    "Unpaged",
     "WebSocketClient",
     "__version__",
     "deadline",
@@ -50,6 +66,8 @@ __all__ = [
 _HOMES = {
     "ApiKey": "http.auth",
     "AsyncPlaycall": "client",
+    "Attempt": "timeline",
+    "AttemptStart": "http.hooks",
     "Auth": "http.auth",
     "BaseAPIClient": "services.api_client",
     "BearerToken": "http.auth",
@@ -58,12 +76,20 @@ _HOMES = {
     "ConnectionState": "status",
     "Credentials": "http.auth",
     "Cursor": "models.cursor",
+    "Envelope": "http.envelope",
+    "FormLogin": "http.form_login",
+    "NextCursor": "services.page_positions",
     "OAuth2Password": "http.auth",
+    "OffsetLimit": "services.page_positions",
+    "PageNumber": "services.page_positions",
     "Playcall": "client",
     "PlaycallError": "errors",
+    "PostedFilter": "services.page_positions",
+    "RawAnswer": "answer",
     "ResourceService": "services.resource",
     "RetryPolicy": "http.retry",
     "RunSnapshot": "services.run_service",
+    "Unpaged": "services.page_positions",
     "WebSocketClient": "services.websocket_client",
 }
 

@@ -20,8 +20,9 @@ from .config import (
 )
 from .faces import Awaiting, Blocking, FaceT
 from .home_process import HomeProcess
+from .http.engine import READ_TIMEOUT_SECONDS
 from .http.paths import base_url
-from .http.pool import SessionPool
+from .http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
 from .http.proxies import ENVIRONMENT, Proxy, proxy_for
 from .http.transport import AiohttpTransport, Transport
 from .loop_thread import LoopThread
@@ -68,6 +69,8 @@ class _Client(HomeProcess, Generic[FaceT]):
         *,
         auth: Auth | None = None,
         deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS,
+        connect_timeout_seconds: float | None = CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
         retry: RetryPolicy | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         hooks: Sequence[AttemptHook] = (),
@@ -81,6 +84,8 @@ class _Client(HomeProcess, Generic[FaceT]):
             url: `http://host:port`, without the API's prefix; None for `PLAYCALL_URL`, else http://127.0.0.1:8000.
             auth: `ApiKey`, `BearerToken`, `OAuth2Password` or your own; None for `PLAYCALL_API_KEY` or `PLAYCALL_TOKEN`.
             deadline_seconds: What one call may take, attempts, pauses and body included; None for no bound.
+            connect_timeout_seconds: What one attempt may take to connect; None for no bound but the deadline.
+            read_timeout_seconds: How long the backend may be silent within one attempt; None likewise.
             retry: When a failed attempt is made again.
             max_concurrency: Requests under way at once; the others wait, in order.
             hooks: Called around each attempt, in order: for metrics, tracing, headers of your own.
@@ -93,11 +98,12 @@ class _Client(HomeProcess, Generic[FaceT]):
             ConfigurationError: one of these makes no sense. Nothing was sent.
         """
         root = base_url(url if url is not None else url_from_environment())
-        pool = SessionPool(ssl_context, proxy=proxy_for(root, proxy))
+        pool = SessionPool(ssl_context, proxy=proxy_for(root, proxy), connect_timeout_seconds=connect_timeout_seconds)
         self._api: APIClient[FaceT] = self._api_kind(
             root + API_PREFIX,
             auth=auth if auth is not None else auth_from_environment(),
             deadline_seconds=deadline_seconds,
+            read_timeout_seconds=read_timeout_seconds,
             retry=retry,
             idempotency_keys=True,
             max_concurrency=max_concurrency,

@@ -39,6 +39,7 @@
     │       │   └── IdempotencyKeyReusedError
     │       ├── RateLimitedError                429
     │       ├── ToolFailedError                 a tool was called directly, and failed
+    │       ├── EnvelopeError                   2xx, but the envelope in it says that it failed
     │       └── ServerError                     5xx
     │           ├── ServiceUnavailableError     503
     │           └── ServerDeadlineError         504
@@ -46,7 +47,7 @@
     └── RealtimeError                 the stream of events cannot go on
         ├── RealtimeConnectError      no connection, and another try would not help
         ├── RealtimeAuthError         the credentials were refused
-        ├── RealtimeTimeoutError      no answer to a subscription in time (also a TimeoutError)
+        ├── RealtimeTimeoutError      no answer to a subscription, or no event, in time (also a TimeoutError)
         ├── RealtimeProtocolError     the other end does not keep the contract
         ├── TopicForbiddenError       no such topic, or not for this caller
         └── EventGapError             events were lost, and the subscription asked to be told by an error
@@ -82,6 +83,7 @@ __all__ = [
     "ConnectionLostError",
     "CredentialsError",
     "DeadlineExceededError",
+    "EnvelopeError",
     "EventGapError",
     "IdempotencyInProgressError",
     "IdempotencyKeyReusedError",
@@ -197,7 +199,11 @@ class RequestError(PlaycallError):
 
     def explain(self) -> str:
         """The message, then every attempt: when, how it ended, and why it was retried or not."""
-        maybe = "\nIt may have happened all the same: no answer says that it did not." if self.may_have_happened else ""
+        maybe = ""
+        if self.may_have_happened:
+            key = self.timeline.idempotency_key
+            then = "Look before you repeat it." if key is None else f"Make it again with idempotency_key={key!r}."
+            maybe = f"\nIt may have happened all the same: no answer says that it did not. {then}"
         return f"{super().explain()}{maybe}\n{self.timeline.explain()}"
 
 
@@ -431,6 +437,13 @@ class ToolFailedError(StatusError):
     """A tool was called directly, and failed; the message is the tool's."""
 
 
+class EnvelopeError(StatusError):
+    """The status was a success, but the envelope says that it failed, for a reason that no other class is for.
+
+    `code` and the message are the envelope's; `status` is what HTTP said.
+    """
+
+
 class ServerError(StatusError):
     """5xx: the backend's fault."""
 
@@ -527,7 +540,7 @@ class RealtimeAuthError(RealtimeError):
 
 
 class RealtimeTimeoutError(RealtimeError, builtins.TimeoutError):
-    """No answer to a subscription came in time; the subscription was withdrawn."""
+    """No answer to a subscription came in time, and it was withdrawn; or a `with deadline(…)` ended the wait for events."""
 
 
 class RealtimeProtocolError(RealtimeError):

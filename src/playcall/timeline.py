@@ -45,7 +45,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The attempts of one call, in order, within its deadline."""
+    """The attempts of one call, in order, within its deadline. `changes`: it may have changed something."""
 
     method: str
     path: str
@@ -53,6 +53,7 @@ class Timeline:
     attempts: Sequence[Attempt] = ()
     took_seconds: float = 0.0
     idempotency_key: str | None = None
+    changes: bool = True
 
     def explain(self) -> str:
         """The whole story as text, fit to paste into a report: it holds no secret."""

@@ -25,14 +25,15 @@ from playcall.errors import (
     StatusError,
     UnreadableAnswerError,
 )
-from playcall.http.answers import adapter, decode, describe, encode, problem_of, status_error
+from playcall.http.answers import adapter, decode, encode, problem_of, status_error
+from playcall.http.field_problems import describe
 from playcall.http.transport import WireAnswer
 from playcall.models.agent import Agent, AgentPatch
 from playcall.models.problem import FieldProblem
 from playcall.models.tool import ToolKind, ToolSpec
 from playcall.timeline import Timeline
 
-TIMELINE = Timeline("GET", "/items/3", 60.0)
+TIMELINE = Timeline("GET", "/items/3", 60.0, changes=False)
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -205,6 +206,81 @@ def test_fastapi_s_list_of_details_becomes_field_errors() -> None:
     assert type(error) is InvalidRequestError
     assert [each.loc for each in error.errors] == [["body", "name"], ["query", "limit"]]
     assert "name: Field required; limit: not a number" in error.message
+
+
+@pytest.mark.parametrize(
+    ("detail", "code", "said"),
+    [
+        ({"code": "SOLD_OUT", "message": "no copies left"}, "SOLD_OUT", "no copies left"),
+        ({"code": "BAD_PASSWORD", "reason": "too short"}, "BAD_PASSWORD", "too short"),
+        ({"msg": "m"}, None, "m"),
+        ({"code": 3, "message": {"de": "x"}}, None, "conflict"),
+        ({}, None, "conflict"),
+    ],
+)
+def test_an_object_as_detail_gives_its_code_and_its_reason(detail: object, code: str | None, said: str) -> None:
+    error = refused(409, {"detail": detail})
+    assert error.code == code
+    assert error.message.lower() == f"get /items/3 answered 409: {said} (request id mine)"
+
+
+def test_field_errors_within_a_detail_or_in_other_forms_are_read() -> None:
+    for body in (
+        {"detail": {"message": "m", "errors": [{"field": "title", "message": "too short"}]}},
+        {"message": "m", "errors": {"title": ["too short"]}},
+        {"message": "m", "errors": {"title": "too short"}},
+        {"detail": "m", "errors": [{"loc": ["body", "title"], "msg": "too short", "type": "x"}, {"field": 3}]},
+    ):
+        error = refused(400, body)
+        assert "m: title: too short" in error.message
+        assert [each.field for each in error.errors] == ["title"]
+
+
+def missing(*loc: str | int) -> dict[str, Any]:
+    return {"type": "missing", "loc": ["body", *loc], "msg": "Field required"}
+
+
+def unknown(*loc: str | int) -> dict[str, Any]:
+    return {"type": "extra_forbidden", "loc": ["body", *loc], "msg": "Extra inputs are not permitted"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "suggestions"),
+    [
+        ([missing("name"), unknown("nmae")], [None, "name"]),
+        ([unknown("nmae"), missing("title"), missing("name")], ["name", None, None]),
+        ([missing("steps", 0, "agent"), unknown("steps", 0, "agnet")], [None, "agent"]),
+        ([missing("steps", 0, "agent"), unknown("steps", 1, "agnet")], [None, None]),
+        ([missing("name"), unknown("colour")], [None, None]),
+        ([unknown("nmae")], [None]),
+        ([missing("name"), {**unknown("nmae"), "suggestion": "theirs"}], [None, "theirs"]),
+        ([missing(), unknown()], [None, None]),
+    ],
+    ids=str,
+)
+def test_an_unknown_field_beside_a_missing_one_of_nearly_its_name_is_a_slip(
+    entries: list[dict[str, Any]], suggestions: list[str | None]
+) -> None:
+    error = refused(422, {"detail": entries})
+    assert [each.suggestion for each in error.errors] == suggestions
+    if suggestions == [None, "name"]:
+        assert "nmae: Extra inputs are not permitted; did you mean 'name'?" in error.message
+
+
+@pytest.mark.parametrize(
+    ("loc", "field"),
+    [
+        (["body", "steps", 0, "agent"], "steps[0].agent"),
+        (["query", "limit"], "limit"),
+        (["header", "x-key"], "x-key"),
+        (["title"], "title"),
+        (["body"], ""),
+        ([], ""),
+    ],
+    ids=str,
+)
+def test_a_field_is_named_as_its_caller_writes_it(loc: list[str | int], field: str) -> None:
+    assert FieldProblem(loc=loc, msg="m", type="x").field == field
 
 
 def test_field_errors_show_three_and_count_the_rest() -> None:

@@ -224,8 +224,8 @@ async def forever(request: MockRequest) -> MockReply:
 
 @FACES
 async def test_the_call_s_own_deadline_the_client_s_and_the_context_s_the_shortest_wins(blocking: bool) -> None:
-    async def timed(make: Callable[[], Any]) -> float:
-        began = time.monotonic()
+    async def timed(make: Callable[[], Any], began: float | None = None) -> float:
+        began = time.monotonic() if began is None else began
         with pytest.raises(DeadlineExceededError, match="waiting for the answer") as caught:
             await value(make())
         assert isinstance(caught.value, TimeoutError)
@@ -235,8 +235,9 @@ async def test_the_call_s_own_deadline_the_client_s_and_the_context_s_the_shorte
     async with api(blocking, forever, deadline_seconds=0.2) as client:
         assert 0.2 <= await timed(lambda: client.get("/x")) < 0.3
         assert 0.05 <= await timed(lambda: client.get("/x", deadline_seconds=0.05)) < 0.15
+        began = time.monotonic()  # the context's clock runs from here
         with deadline(10), deadline(0.05), deadline(10):
-            assert 0.05 <= await timed(lambda: client.get("/x", deadline_seconds=None)) < 0.15
+            assert 0.05 <= await timed(lambda: client.get("/x", deadline_seconds=None), began) < 0.15
 
 
 @FACES
@@ -800,3 +801,11 @@ async def test_each_attempt_counts_once() -> None:
         with pytest.raises(ConnectionLostError):
             await client.get("/x")
         assert list(client.engine.status._outcomes) == [False] * 4
+
+
+async def test_a_stream_is_heard_at_its_headers_and_not_only_at_its_end() -> None:
+    async with api(False, lambda r: MockAnswer(json=[1])) as client:
+        async with client.stream("GET", "/x"):
+            assert client.status.current.state == "online"
+            assert client.status.current.success_rate == 1
+        assert client.status.current.success_rate == 1

@@ -218,7 +218,7 @@ async def test_a_list_whose_pages_go_in_circles_is_an_error_and_no_endless_loop(
 @FACES
 async def test_a_foreign_resource_has_the_five_verbs(blocking: bool) -> None:
     async with api(blocking, echo) as client:
-        service: Any = ResourceService(client, "/items/", Item)
+        service: Any = ResourceService(client, "/items", Item)
         assert (await value(service.get("7"))).name == "GET"
         assert (await value(service.create({"name": "n"}))).name == "POST"
         assert (await value(service.update("7", {"name": "n"}, if_match=3))).name == "PATCH"

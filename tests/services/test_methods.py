@@ -172,6 +172,12 @@ METHODS = [
         "runs.logs", lambda c: c.runs.logs("run_1", level="warning"), "/runs/run_1/logs", "log_line", level="warning"
     ),
     listing("runs.artifacts", lambda c: c.runs.artifacts("run_1"), "/runs/run_1/artifacts", "artifact"),
+    method(
+        "runs.upload_artifact",
+        lambda c: c.runs.upload_artifact("run_1", "in/a b.csv", b"1,2"),
+        "PUT /runs/run_1/artifacts/in/a%20b.csv",
+        "artifact",
+    ),
     listing("agents.list", lambda c: c.agents.list(), "/agents", "agent"),
     method("agents.get", lambda c: c.agents.get("agt/1"), "GET /agents/agt%2F1", "agent"),
     method(
@@ -418,6 +424,7 @@ async def test_a_caller_s_own_key_is_sent_by_every_command_that_takes_one(blocki
         lambda c: c.playbooks.delete("x", idempotency_key="mine"),
         lambda c: c.playbooks.run("x", idempotency_key="mine"),
         lambda c: c.runs.cancel("x", idempotency_key="mine"),
+        lambda c: c.runs.upload_artifact("x", "a", b"1", idempotency_key="mine"),
         lambda c: c.agents.start("x", idempotency_key="mine"),
         lambda c: c.tasks.create({"agent": "a", "operation": "o"}, idempotency_key="mine"),
         lambda c: c.tools.execute("x", idempotency_key="mine"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from playcall import deadline
 from playcall.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -108,6 +109,19 @@ async def test_events_arrive_in_order_from_the_start_and_as_they_happen(face: Fa
         items = await take(feed, 4)
     assert seqs(items) == [1, 2, 3, 4]
     assert [item.data["n"] for item in items] == [0, 1, 2, 3]
+
+
+async def test_a_deadline_around_it_ends_the_wait_for_events_and_loses_none(face: Face, server: ScriptedServer) -> None:
+    server.append("tasks", n=0)
+    async with face.subscribe("tasks", start="start") as feed:
+        with deadline(0.1):
+            await take(feed, 1)
+            with pytest.raises(RealtimeTimeoutError, match="no more events of tasks"):
+                await take(feed, 1)
+            server.append("tasks", n=1)
+            with pytest.raises(RealtimeTimeoutError):
+                await take(feed, 1)  # it is over for everything inside, ready or not
+        assert seqs(await take(feed, 1)) == [2]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ A line that must be an error carries both checkers' ignores; an ignore that igno
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -19,23 +20,33 @@ from playcall import (
     BearerToken,
     BlockingAPIClient,
     Cursor,
+    Envelope,
+    FormLogin,
+    NextCursor,
     OAuth2Password,
+    OffsetLimit,
+    PageNumber,
     Playcall,
+    PostedFilter,
     ResourceService,
     RetryPolicy,
     RunSnapshot,
+    Unpaged,
     deadline,
 )
 from playcall.answer import RawAnswer
 from playcall.blocking_iterator import BlockingIterator
-from playcall.faces import Awaiting, Blocking
+from playcall.errors import NotFoundError
+from playcall.faces import Awaiting, Blocking, FaceT, call
 from playcall.models.agent import Agent, AgentSpec
 from playcall.models.event import AnyEvent
 from playcall.models.playbook import Playbook
 from playcall.models.run import Run
 from playcall.models.tool import ToolResult
+from playcall.services.api_client import APIClient
+from playcall.services.page_positions import PageSeen, Position
 from playcall.services.playbook_service import PlaybookService
-from playcall.status import ConnectionState, Status
+from playcall.status import BlockingMonitor, ConnectionState, Monitor, Status
 
 
 class Item(BaseModel):
@@ -61,6 +72,7 @@ def blocking() -> None:
         assert_type(client.status.current, Status)
         assert_type(client.status.current.state, ConnectionState)
         assert_type(client.status.wait_until_ready(5), Status)
+        assert_type(client.status.monitor(3), BlockingMonitor)
         assert_type(client.with_options(deadline_seconds=None), Playcall)
         with deadline(5):
             client.account.me()
@@ -93,6 +105,7 @@ async def awaiting() -> None:
         async for item in client.runs.watch("r"):
             assert_type(item, RunSnapshot | AnyEvent)
         assert_type(await client.status.wait_until_ready(), Status)
+        assert_type(client.status.monitor(), Monitor)
         assert_type(client.with_options(retry=RetryPolicy()), AsyncPlaycall)
 
         await client.playbooks.get(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -136,7 +149,84 @@ async def foreign(api: BaseAPIClient, blocking_api: BlockingAPIClient) -> None:
     assert_type(theirs.get("1"), Item)
     assert_type(theirs.create({"name": "n"}), Item)
     assert_type(theirs.list(), BlockingIterator[Item])
-    theirs.get(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(theirs.get(1), Item)
+    assert_type(theirs.replace(1, Item(name="n")), Item)
+    assert_type(theirs.delete("1"), None)
+    assert_type(theirs.list(tags=["a"], price={"max": 3}), BlockingIterator[Item])
+    theirs.get(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class MissingError(NotFoundError):
+    pass
+
+
+class Items(ResourceService[Item, FaceT]):
+    """A resource with a verb of its own, as docs/your-own-backend.md has it."""
+
+    def __init__(self, api: APIClient[FaceT]) -> None:
+        super().__init__(api, "/items/", Item, paging=PageNumber(), errors={404: MissingError, "GONE": MissingError})
+
+    @call
+    async def lend(self: Items[Awaiting], id: int, *, to: str) -> Item:
+        return await self._act(id, "lend", Item, body={"to": to})
+
+
+class _Shop(APIClient[FaceT]):
+    @property
+    def items(self) -> Items[FaceT]:
+        return Items(self)
+
+
+class Shop(_Shop[Blocking], BlockingAPIClient):
+    pass
+
+
+class AsyncShop(_Shop[Awaiting], BaseAPIClient):
+    pass
+
+
+async def wrapped(shop: Shop, other: AsyncShop) -> None:
+    assert_type(shop.items, Items[Blocking])
+    assert_type(shop.items.lend(3, to="Bob"), Item)
+    assert_type(shop.items.lend.raw(3, to="Bob"), RawAnswer[Item])
+    assert_type(shop.items.list(color="red"), BlockingIterator[Item])
+    assert_type(await other.items.lend(3, to="Bob"), Item)
+    assert_type(other.items.list(), AsyncIterator[Item])
+    assert_type(shop.with_options(errors={409: MissingError}), Shop)
+    async with other as entered:
+        assert_type(entered, AsyncShop)
+    shop.items.lend("3", to="Bob")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    shop.items.lend(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@dataclass(frozen=True)
+class Mine:
+    """A way of paging of a user's own."""
+
+    items: str | None = None
+    members: tuple[str, ...] = ()
+
+    def first(self, size: int) -> Position:
+        return {"at": 0, "size": size}
+
+    def next(self, page: PageSeen, size: int) -> Position | None:
+        return None if page.count == 0 else {"at": page.so_far, "size": size}
+
+
+def settings_of_foreign_backends() -> None:
+    with BlockingAPIClient(
+        "http://h",
+        auth=FormLogin("me", "pw", username_field="email", refused={401, 404}),
+        envelope=Envelope(success="code", ok=(0, 200)),
+        errors={404: MissingError},
+    ) as api:
+        for paging in (NextCursor(), PageNumber(), OffsetLimit(items=None), Unpaged(), PostedFilter(Mine()), Mine()):
+            assert_type(ResourceService(api, "/items", Item, paging=paging), ResourceService[Item, Blocking])
+        ResourceService(api, "/items", Item, paging=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        ResourceService(api, "/items", Item, errors={404: ValueError})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+        PostedFilter(PostedFilter())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Envelope(ok=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        FormLogin("me")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def provider() -> str:

@@ -39,7 +39,7 @@ def in_one_sentence() -> Generator[None]:
     except (ConfigurationError, InvalidArgumentError) as error:
         fail(USAGE, error.message)
     except InvalidRequestError as error:
-        from ..http.answers import describe
+        from ..http.field_problems import describe
 
         for mistake in error.errors:
             typer.echo(f"  {describe(mistake)}", err=True)

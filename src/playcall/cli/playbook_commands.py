@@ -43,7 +43,7 @@ def validate(file: File, url: Url = None) -> None:
     Example: playcall playbooks validate report.yaml
     """
     with in_one_sentence(), _client(url) as client:
-        from ..http.answers import describe
+        from ..http.field_problems import describe
 
         found = client.playbooks.validate(_text(file))
         for mistake in found.errors:

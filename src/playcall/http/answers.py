@@ -6,24 +6,41 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import pydantic_core
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypeForm
 
 from ..errors import InvalidArgumentError, StatusError, UnreadableAnswerError, error_for_status
-from ..models.problem import FieldProblem, Problem
-from .retry import SAFE_METHODS, retry_after_seconds
+from ..models.problem import Problem
+from .field_problems import describe, read_field_problems
+from .retry import retry_after_seconds
 
 if TYPE_CHECKING:
     from ..answer import Answer
     from ..timeline import Timeline
+    from .envelope import Envelope
     from .transport import WireAnswer
 
-__all__ = ["adapter", "decode", "encode", "problem_of", "status_error", "unreadable"]
+__all__ = [
+    "ErrorClasses",
+    "adapter",
+    "decode",
+    "does_not_fit",
+    "encode",
+    "error_class",
+    "problem_in",
+    "problem_of",
+    "status_error",
+    "told",
+    "unreadable",
+]
 
 T = TypeVar("T")
+
+ErrorClasses: TypeAlias = Mapping[int | str, type[StatusError]]
+"""A caller's own classes for error answers, by status or by the backend's code; a code wins."""
 
 MAX_ERRORS_IN_MESSAGE: Final = 3
 MAX_DETAIL: Final = 500
@@ -93,11 +110,15 @@ def decode(answer: Answer, into: TypeForm[T] | None) -> T:
         # Runtime `extra` wins over the models' own: what a newer backend added is passed over, at any depth.
         return adapter(into).validate_json(answer.body, extra="ignore")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or None
-        at = f" at {field}" if field else ""
-        said = f"but its body does not fit {getattr(into, '__name__', into)}{at}: {first['msg']}"
-        raise unreadable(answer, said, field) from None
+        raise does_not_fit(answer, into, error) from None
+
+
+def does_not_fit(answer: Answer, into: object, error: ValidationError) -> UnreadableAnswerError:
+    """The error of a body that is not an `into`."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    at = f" at {field}" if field else ""
+    return unreadable(answer, f"but its body does not fit {getattr(into, '__name__', into)}{at}: {first['msg']}", field)
 
 
 def unreadable(answer: Answer, said: str, field: str | None = None) -> UnreadableAnswerError:
@@ -106,50 +127,62 @@ def unreadable(answer: Answer, said: str, field: str | None = None) -> Unreadabl
     return UnreadableAnswerError(
         f"{story.method} {story.path} answered {answer.status}, {said}",
         timeline=story,
-        may_have_happened=story.method not in SAFE_METHODS,
+        may_have_happened=story.changes,
         field=field,
         status=answer.status,
         request_id=answer.request_id,
     )
 
 
-def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> Problem | None:
-    """The problem in an error answer: RFC 9457, FastAPI's `{"detail": …}`, or None for anything else."""
+def problem_of(
+    status: int, headers: Mapping[str, str], body: bytes, envelope: Envelope | None = None
+) -> Problem | None:
+    """The problem in an error answer: RFC 9457, FastAPI's `{"detail": …}`, an envelope's, or None for anything else."""
     if "json" not in headers.get("Content-Type", "").lower():
         return None
     try:
         parsed: object = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(parsed, dict):
-        return None
-    fields = cast("dict[str, Any]", parsed)
-    detail: object = fields.get("detail")
-    errors: object = fields.get("errors")
-    if isinstance(detail, list):  # FastAPI's 422
-        errors, detail = cast("list[object]", detail), None
-    code: object = fields.get("code")
-    title: object = fields.get("title")
-    request_id: object = fields.get("request_id")
+    return problem_in(cast("dict[str, Any]", parsed), status, envelope) if isinstance(parsed, dict) else None
+
+
+def problem_in(fields: Mapping[str, object], status: int, envelope: Envelope | None = None) -> Problem:
+    """The problem that the members of an answer tell."""
+    # Also where answers are enveloped: FastAPI's own 404, 405 and 422 rarely are.
+    fields = {**fields, **_detail(fields), **({} if envelope is None else envelope.said(fields))}
+    title = fields.get("title")
+    version = fields.get("current_version")
     return Problem(
         type=str(fields.get("type", "about:blank")),
         title=title if isinstance(title, str) else _phrase(status),
         status=status,
-        detail=detail if isinstance(detail, str) else None,
-        code=code if isinstance(code, str) else None,
-        request_id=request_id if isinstance(request_id, str) else None,
-        errors=_field_problems(cast("list[object]", errors)) if isinstance(errors, list) else None,
+        detail=_text(fields.get("detail")) or _text(fields.get("message")),
+        code=_text(fields.get("code")),
+        request_id=_text(fields.get("request_id")),
+        errors=read_field_problems(fields.get("errors")),
+        current_version=version if isinstance(version, int) and not isinstance(version, bool) else None,
     )
 
 
-def _field_problems(items: list[object]) -> list[FieldProblem]:
-    read: list[FieldProblem] = []
-    for item in items:
-        try:
-            read.append(FieldProblem.model_validate(item, extra="ignore"))
-        except ValidationError:
-            continue  # one that we cannot read must not hide the others
-    return read
+def _detail(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """What stands in `detail` where that is no text: the list of FastAPI's 422, or an object of the backend's own."""
+    detail = fields.get("detail")
+    if isinstance(detail, list):
+        return {"errors": cast("list[object]", detail), "detail": None}
+    if not isinstance(detail, dict):
+        return {}
+    own = cast("dict[str, object]", detail)
+    said: dict[str, object] = {"detail": None}
+    for name in ("message", "msg", "reason", "detail"):
+        if isinstance(own.get(name), str):
+            said["detail"] = own[name]
+            break
+    return {**said, **{name: own[name] for name in ("code", "errors") if name in own}}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _phrase(status: int) -> str:
@@ -159,12 +192,40 @@ def _phrase(status: int) -> str:
         return "Error"
 
 
+def error_class(status: int, code: str | None, own: ErrorClasses | None) -> type[StatusError]:
+    """The class for an error answer: the caller's own, by its code or its status; else ours."""
+    if own:
+        for key in (code, status):
+            if key is not None and key in own:
+                return own[key]
+    return error_for_status(status, code)
+
+
 def status_error(
-    answer: WireAnswer, timeline: Timeline, request_id: str | None, *, may_have_happened: bool
+    answer: WireAnswer,
+    timeline: Timeline,
+    request_id: str | None,
+    *,
+    may_have_happened: bool,
+    envelope: Envelope | None = None,
+    own: ErrorClasses | None = None,
 ) -> StatusError:
     """The error that an answer outside 2xx is."""
-    problem = problem_of(answer.status, answer.headers, answer.body)
-    code = None if problem is None else problem.code
+    problem = problem_of(answer.status, answer.headers, answer.body, envelope)
+    kind = error_class(answer.status, None if problem is None else problem.code, own)
+    return told(kind, problem, answer, timeline, request_id, may_have_happened=may_have_happened)
+
+
+def told(
+    kind: type[StatusError],
+    problem: Problem | None,
+    answer: WireAnswer | Answer,
+    timeline: Timeline,
+    request_id: str | None,
+    *,
+    may_have_happened: bool = False,
+) -> StatusError:
+    """A `kind` with the message that the problem makes."""
     request_id = (None if problem is None else problem.request_id) or answer.headers.get("X-Request-ID") or request_id
     said = _phrase(answer.status).lower() if problem is None else problem.detail or problem.title
     if len(said) > MAX_DETAIL:
@@ -174,23 +235,13 @@ def status_error(
         more = len(problem.errors) - MAX_ERRORS_IN_MESSAGE
         said = f"{said}: {shown}{f'; and {more} more' if more > 0 else ''}"
     suffix = f" (request id {request_id})" if request_id else ""
-    return error_for_status(answer.status, code)(
+    return kind(
         f"{timeline.method} {timeline.path} answered {answer.status}: {said}{suffix}",
         timeline=timeline,
         status=answer.status,
-        code=code,
+        code=None if problem is None else problem.code,
         problem=problem,
         request_id=request_id,
         retry_after_seconds=retry_after_seconds(answer.headers, datetime.now(UTC)),
         may_have_happened=may_have_happened,
     )
-
-
-def describe(problem: FieldProblem) -> str:
-    """One wrong field in a line: `steps[0].agent: no such agent (line 7, column 5); did you mean «reader»?`"""
-    name = ""
-    for part in problem.loc[1:] if problem.loc[:1] in (["body"], ["query"], ["path"], ["header"]) else problem.loc:
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
-    place = "" if problem.line is None else f" (line {problem.line}, column {problem.column})"
-    hint = f"; did you mean {problem.suggestion!r}?" if problem.suggestion else ""
-    return f"{name or 'the body'}: {problem.msg}{place}{hint}"

@@ -9,10 +9,10 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ClientClosedError, ConfigurationError
 
@@ -24,7 +24,10 @@ __all__ = [
     "Credentials",
     "OAuth2Password",
     "TokenEndpoint",
+    "TokenFields",
     "TokenGrant",
+    "bearer",
+    "check_header_value",
 ]
 
 
@@ -51,11 +54,39 @@ class TokenGrant:
     refresh_token: str | None = field(default=None, repr=False)
 
 
-class TokenEndpoint(Protocol):
-    """Posts a form to a path of the backend, without credentials, within the deadline of whoever renews."""
+@dataclass(frozen=True, slots=True)
+class TokenFields:
+    """Where a login's answer has its parts; a dot goes one object deeper, `data.token`."""
 
-    async def __call__(self, path: str, form: Mapping[str, str]) -> TokenGrant:
-        """Raises: any `RequestError`; `AuthenticationError` or `BadRequestError` when the grant is refused."""
+    access_token: str = "access_token"  # noqa: S105 - a field's name
+    expires_in: str = "expires_in"
+    refresh_token: str = "refresh_token"  # noqa: S105 - a field's name
+
+
+RFC_6749: Final = TokenFields()
+REFUSED: Final = frozenset({400, 401, 403})
+"""RFC 6749 section 5.2 has 400 for a refused grant, and 401 for a refused client; others answer 403."""
+
+
+class TokenEndpoint(Protocol):
+    """Posts a form, or an object as JSON, to a path of the backend: without credentials, within a deadline of its own."""
+
+    async def __call__(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        *,
+        json: bool = False,
+        fields: TokenFields = RFC_6749,
+        refused: Collection[int] = REFUSED,
+    ) -> TokenGrant:
+        """The tokens that the answer holds, at its top or in the envelope that the client expects.
+
+        Raises:
+            AuthenticationError: the answer has one of the statuses `refused`, or its envelope says that it failed.
+            UnreadableAnswerError: the answer holds no token.
+            RequestError: the endpoint could not be asked, or failed otherwise.
+        """
         ...
 
 
@@ -73,7 +104,8 @@ class Auth(Protocol):
         ...
 
 
-def _check_header_value(value: str, what: str) -> str:
+def check_header_value(value: str, what: str) -> str:
+    """`value`, fit to stand in a header. Raises: ConfigurationError, which does not repeat it."""
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise ConfigurationError(f"{what} must be a string, got {type(value).__name__}")
     if not value or not value.isprintable() or not value.isascii() or value != value.strip():
@@ -86,7 +118,7 @@ class ApiKey:
 
     def __init__(self, key: str, *, header: str = "X-API-Key") -> None:
         """Raises: ConfigurationError: the key is empty or cannot stand in a header."""
-        self._credentials = Credentials({header: _check_header_value(key, "an API key")})
+        self._credentials = Credentials({header: check_header_value(key, "an API key")})
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
@@ -111,7 +143,7 @@ class BearerToken:
             raise ConfigurationError(f"lifetime_seconds must be positive, got {lifetime_seconds!r}")
         if not isinstance(token, str) and not callable(token):  # pyright: ignore[reportUnnecessaryComparison] - callers may be untyped
             raise ConfigurationError(f"BearerToken takes a string or a function, got {type(token).__name__}")
-        self._source = _check_header_value(token, "a bearer token") if isinstance(token, str) else token
+        self._source = check_header_value(token, "a bearer token") if isinstance(token, str) else token
         self._lifetime_seconds = lifetime_seconds
 
     def __repr__(self) -> str:
@@ -119,7 +151,7 @@ class BearerToken:
 
     async def fetch(self, previous: Credentials | None, token_endpoint: TokenEndpoint) -> Credentials:
         if isinstance(self._source, str):
-            return _bearer(self._source)
+            return bearer(self._source)
         if inspect.iscoroutinefunction(self._source):
             token = await self._source()
         else:
@@ -128,8 +160,8 @@ class BearerToken:
                 token = await token
         if not isinstance(token, str):
             raise ConfigurationError(f"the token provider gave {type(token).__name__}, not a string")
-        _check_header_value(token, "a bearer token")
-        return _bearer(token, lifetime_seconds=self._lifetime_seconds)
+        check_header_value(token, "a bearer token")
+        return bearer(token, lifetime_seconds=self._lifetime_seconds)
 
 
 class OAuth2Password:
@@ -147,14 +179,14 @@ class OAuth2Password:
         return f"OAuth2Password({self._username!r}, ***)"
 
     async def fetch(self, previous: Credentials | None, token_endpoint: TokenEndpoint) -> Credentials:
-        from ..errors import StatusError
+        from ..errors import AuthenticationError, StatusError
 
         if previous is not None and previous.refresh_token is not None:
             form = {"grant_type": "refresh_token", "refresh_token": previous.refresh_token}
             try:
                 return self._credentials(await token_endpoint(self._token_path, form))
             except StatusError as error:
-                if error.status not in (400, 401, 403):
+                if not isinstance(error, AuthenticationError) and error.status not in REFUSED:
                     raise
                 # The refresh token is no longer good; the password may be.
         form = {"grant_type": "password", "username": self._username, "password": self._password}
@@ -162,10 +194,11 @@ class OAuth2Password:
 
     @staticmethod
     def _credentials(grant: TokenGrant) -> Credentials:
-        return _bearer(grant.access_token, lifetime_seconds=grant.expires_in_seconds, refresh_token=grant.refresh_token)
+        return bearer(grant.access_token, lifetime_seconds=grant.expires_in_seconds, refresh_token=grant.refresh_token)
 
 
-def _bearer(token: str, *, lifetime_seconds: float | None = None, refresh_token: str | None = None) -> Credentials:
+def bearer(token: str, *, lifetime_seconds: float | None = None, refresh_token: str | None = None) -> Credentials:
+    """A bearer token's credentials (RFC 6750), for `lifetime_seconds` from now; None: until it is refused."""
     expires_at = None if lifetime_seconds is None else time.monotonic() + lifetime_seconds
     return Credentials({"Authorization": f"Bearer {token}"}, token, expires_at, refresh_token)
 

@@ -50,7 +50,7 @@ class Upload:
             self._measure(cast("BinaryIO", source))
         else:
             kind: type[object] = type(source)
-            if issubclass(kind, str | dict) or not issubclass(kind, AsyncIterable | Iterable):
+            if issubclass(kind, str | dict) or not issubclass(kind, AsyncIterable | Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
                 raise InvalidArgumentError(
                     f"content= takes bytes, str, a pathlib.Path, a binary file or an iterable of bytes, got {kind.__name__}"
                 )

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ..errors import RequestError
 from ..timeline import Attempt, Timeline
+from .answers import ErrorClasses
 from .bodies import Upload
 from .hooks import AttemptEnd, AttemptHook, end
 from .paths import Path
@@ -47,18 +48,33 @@ class Call:
     policy: RetryPolicy
     deadline_seconds: float | None
     repeatable: bool
+    reads: bool | None = None
+    """It changes nothing; None: as its method says (RFC 9110 section 9.2.1)."""
     params: Mapping[str, str | int | float | bool | None] | None = None
     headers: Mapping[str, str] | None = None
     body: bytes | Upload | None = None
     content_type: str | None = None
     idempotency_key: str | None = None
     authenticated: bool = True
+    probe: bool = False
+    """Asks whether the backend is there; a health path may look at no credentials."""
     hooks: Sequence[AttemptHook] = ()
+    errors: ErrorClasses | None = None
 
     @property
     def unsafe(self) -> bool:
-        """It may change something (RFC 9110 section 9.2.1)."""
+        """Its method may change something (RFC 9110 section 9.2.1)."""
         return self.method not in SAFE_METHODS
+
+    @property
+    def changes(self) -> bool:
+        """It may change something."""
+        return self.unsafe if self.reads is None else not self.reads
+
+    @property
+    def judged(self) -> bool:
+        """An answer other than 401 shows that the credentials are good."""
+        return self.authenticated and not self.probe
 
     @property
     def spent(self) -> bool:
@@ -133,6 +149,7 @@ class Progress:
             tuple(self.attempts),
             time.monotonic() - self.began_at,
             self.call.idempotency_key,
+            self.call.changes,
         )
 
     def note(self, outcome: str, decision: str, *, sent: bool = True, status: int | None = None) -> None:

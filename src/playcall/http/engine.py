@@ -9,7 +9,7 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -29,9 +29,12 @@ from ..errors import (
     StatusError,
 )
 from . import hooks, outcome, telemetry
-from .answers import decode, problem_of
-from .auth import Auth, Authenticator, Credentials, TokenGrant
+from .answers import ErrorClasses, decode, encode, problem_of
+from .auth import REFUSED, RFC_6749, Auth, Authenticator, Credentials, TokenFields, TokenGrant
 from .call import Call, Doing, IncomingBody, Progress
+from .deprecation import DeprecationNotices
+from .envelope import Envelope
+from .grants import grant_of
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
 from .paths import Path
@@ -71,13 +74,16 @@ class Engine:
         user_agent: str,
         send_deadline: bool,
         read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
+        envelope: Envelope | None = None,
     ) -> None:
         self.base_url = base_url
+        self.envelope = envelope
         self.transport = transport
         self.authenticator = Authenticator(auth, self._token)
         self.limiter = Limiter(max_concurrency)
         self.budget = RetryBudget(retry_budget)
         self.status = status
+        self._notices = DeprecationNotices()
         self._outgoing = Outgoing(
             base_url,
             user_agent=user_agent,
@@ -100,6 +106,7 @@ class Engine:
         """
         async with self._within_deadline(call) as progress:
             wire = await self._attempts(progress, self.transport.send)
+            self._answered(progress)
             self._done(progress, wire.status)
             answer = Answer(wire.status, wire.headers, wire.body, progress.timeline(), progress.request_id)
             if (answers := heard.get()) is not None:
@@ -126,6 +133,7 @@ class Engine:
             answer = await self._attempts(progress, send)
             assert incoming is not None  # noqa: S101 - a success has set it
             progress.doing = Doing.BODY
+            self._answered(progress)  # now: the body may take minutes
             broken = False
 
             def lost(fault: TransportFault) -> RequestError:
@@ -141,9 +149,9 @@ class Engine:
             if not broken:
                 self._done(progress, answer.status)
 
-    def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
-        """The answer's value. Raises: UnreadableAnswerError."""
-        return decode(answer, into)
+    def read(self, answer: Answer, into: TypeForm[T] | None, errors: ErrorClasses | None = None) -> T:
+        """The answer's value, out of its envelope. Raises: UnreadableAnswerError; StatusError: the envelope says no."""
+        return decode(answer, into) if self.envelope is None else self.envelope.read(answer, into, errors)
 
     def after_fork(self) -> None:
         """In a forked child: what the parent's loops were doing is not going on here."""
@@ -167,6 +175,7 @@ class Engine:
         if not self._closed:
             self._closed = True
             self.status.closed()
+            await self.status.end()
             await self.authenticator.close()
             await self.transport.close()
 
@@ -189,9 +198,11 @@ class Engine:
             if not scope.expired() or isinstance(error, PlaycallError):
                 raise
             raise self._too_late(progress) from None
-        finally:
+        except BaseException as error:
             if progress.attempt_began_at is not None:
-                progress.note(f"unfinished, {progress.doing}", "stopped: the caller was cancelled")
+                why = "the caller was cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+                progress.note(f"unfinished, {progress.doing}", f"stopped: {why}")
+            raise
 
     def _too_late(self, progress: Progress) -> DeadlineExceededError:
         if progress.attempt_began_at is not None:
@@ -221,12 +232,12 @@ class Engine:
                 progress.attempt_began_at = time.monotonic()
                 # Until the opposite is proved: a deadline in the middle leaves it standing.
                 before = progress.may_have_happened
-                progress.may_have_happened = before or call.unsafe
+                progress.may_have_happened = before or call.changes
                 try:
                     answer = await send(request)
                 except TransportFault as fault:
                     sent = fault.kind is not FailureKind.NOT_SENT
-                    progress.may_have_happened = before or (call.unsafe and sent)
+                    progress.may_have_happened = before or (call.changes and sent)
                     decision = self._decide(progress, Failure(fault.kind))
                     progress.note(fault.text, decision.reason, sent=sent)
                     if decision.delay_seconds is None:
@@ -237,6 +248,8 @@ class Engine:
                 else:
                     status = answer.status
                     progress.request_id = answer.headers.get("X-Request-ID", progress.request_id)
+                    if "Deprecation" in answer.headers:
+                        self._notices.see(call.method, call.path.template, answer.headers)
                     if _is_success(status):
                         progress.note(str(status), "done", status=status)
                         return answer
@@ -254,7 +267,7 @@ class Engine:
                             continue
                     decision = self._answered_no(progress, answer)
                     if decision.delay_seconds is None:
-                        refusal = outcome.refused(progress, answer)
+                        refusal = outcome.refused(progress, answer, self.envelope)
                         self._failed(progress, str(status), refusal)
                         raise refusal
             finally:
@@ -297,7 +310,7 @@ class Engine:
         return self._outgoing.request(progress, credentials, start)
 
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
-        problem = problem_of(answer.status, answer.headers, answer.body)
+        problem = problem_of(answer.status, answer.headers, answer.body, self.envelope)
         after = retry_after_seconds(answer.headers, datetime.now(UTC))
         if after is not None and answer.status in _SHARED_PAUSES:
             self._pause_until = max(self._pause_until, time.monotonic() + min(after, MAX_SHARED_PAUSE_SECONDS))
@@ -392,33 +405,45 @@ class Engine:
             progress.log(logging.WARNING, "no credentials")
         return own
 
-    async def _token(self, path: str, form: Mapping[str, str]) -> TokenGrant:
+    async def _token(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        *,
+        json: bool = False,
+        fields: TokenFields = RFC_6749,
+        refused: Collection[int] = REFUSED,
+    ) -> TokenGrant:
         """The token endpoint: repeatable, because the backend keeps the old refresh token until the new one is used."""
-        from ..models.account import TokenPair
-
         call = Call(
             "POST",
             Path(path, path),
             RetryPolicy(budget=None),
             TOKEN_DEADLINE_SECONDS,
             repeatable=True,
-            body=urlencode(form).encode(),
-            content_type="application/x-www-form-urlencoded",
+            body=encode(form) if json else urlencode(form).encode(),
+            content_type="application/json" if json else "application/x-www-form-urlencoded",
             authenticated=False,
         )
-        answer = await self.request(call)
-        pair = self.read(answer, TokenPair)
-        return TokenGrant(pair.access_token, float(pair.expires_in), pair.refresh_token)
+        try:
+            return grant_of(await self.request(call), fields, self.envelope)
+        except StatusError as error:
+            if error.status in refused or _is_success(error.status):  # a success that the envelope takes back
+                raise outcome.grant_refused(error) from error
+            raise
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
+    def _answered(self, progress: Progress) -> None:
+        self.status.succeeded(progress.attempts[-1].took_seconds, judged=progress.call.judged)
+
     def _done(self, progress: Progress, status: int) -> None:
-        self.budget.earn()
-        self.status.succeeded(progress.attempts[-1].took_seconds)
+        if not progress.call.probe:
+            self.budget.earn()
         progress.log(logging.INFO, str(status))
 
     def _failed(self, progress: Progress, outcome: str, error: RequestError) -> None:
-        self.status.call_failed(error)
+        self.status.call_failed(error, judged=progress.call.judged)
         # A plain no is the caller's affair, and is told by the error.
         plain = isinstance(error, StatusError) and error.status < 500 and error.status not in (401, 429)
         progress.log(logging.INFO if plain else logging.WARNING, outcome)

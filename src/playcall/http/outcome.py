@@ -27,11 +27,21 @@ from .retry import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .envelope import Envelope
     from .limits import Limiter
     from .redirects import Redirect
     from .transport import TransportFault, WireAnswer
 
-__all__ = ["lost", "no_credentials", "pause_too_long", "redirect_refused", "refused", "refuses_grant", "too_late"]
+__all__ = [
+    "grant_refused",
+    "lost",
+    "no_credentials",
+    "pause_too_long",
+    "redirect_refused",
+    "refused",
+    "refuses_grant",
+    "too_late",
+]
 
 
 def too_late(progress: Progress, limiter: Limiter) -> DeadlineExceededError:
@@ -42,8 +52,12 @@ def too_late(progress: Progress, limiter: Limiter) -> DeadlineExceededError:
     if progress.doing is Doing.SLOT:
         kind = NoSlotError
         doing = f"{doing} ({limiter.describe()})"
+    if progress.deadline_seconds:
+        said = f"the deadline of {progress.deadline_seconds:.3g} s came while {doing}"
+    else:
+        said = "the deadline had passed before it began"
     return kind(
-        f"{call.method} {call.path.text}: the deadline of {progress.deadline_seconds or 0:.3g} s came while {doing}",
+        f"{call.method} {call.path.text}: {said}",
         timeline=progress.timeline(),
         may_have_happened=progress.may_have_happened,
     )
@@ -73,9 +87,16 @@ def lost(progress: Progress, fault: TransportFault) -> RequestError:
     )
 
 
-def refused(progress: Progress, answer: WireAnswer) -> StatusError:
+def refused(progress: Progress, answer: WireAnswer, envelope: Envelope | None = None) -> StatusError:
     """The backend said no."""
-    error = status_error(answer, progress.timeline(), progress.request_id, may_have_happened=progress.may_have_happened)
+    error = status_error(
+        answer,
+        progress.timeline(),
+        progress.request_id,
+        may_have_happened=progress.may_have_happened,
+        envelope=envelope,
+        own=progress.call.errors,
+    )
     if isinstance(error, VersionMismatchError):
         error.expected_etag = _header(progress.call.headers, "if-match")
         if error.problem is not None and error.problem.current_version is not None:
@@ -102,15 +123,11 @@ def no_credentials(progress: Progress, error: Exception) -> PlaycallError:
     where = f"{progress.call.method} {progress.call.path.text}: no credentials could be had: "
     timeline = progress.timeline()
     own: RequestError
-    if isinstance(error, StatusError) and refuses_grant(error):
-        own = AuthenticationError(
-            where + error.message,
-            timeline=timeline,
-            status=error.status,
-            code=error.code,
-            problem=error.problem,
-            request_id=error.request_id,
-        )
+    if isinstance(error, AuthenticationError):
+        own = grant_refused(error)
+        own.message = where + error.message
+        own.args = (own.message,)
+        own.timeline = timeline
     elif isinstance(error, RequestError):
         own = copy.copy(error)
         own.message = where + error.message
@@ -124,9 +141,21 @@ def no_credentials(progress: Progress, error: Exception) -> PlaycallError:
     return own
 
 
+def grant_refused(error: StatusError) -> AuthenticationError:
+    """The refusal of a login or a refresh, whichever status the backend has for it."""
+    return AuthenticationError(
+        error.message,
+        timeline=error.timeline,
+        status=error.status,
+        code=error.code,
+        problem=error.problem,
+        request_id=error.request_id,
+    )
+
+
 def refuses_grant(error: Exception) -> bool:
-    """RFC 6749 section 5.2 has 400 for it; others answer 401 or 403."""
-    return isinstance(error, StatusError) and error.status in (400, 401, 403)
+    """Which of its statuses refuse, a scheme has told the token endpoint; one that asks elsewhere may raise the same."""
+    return isinstance(error, AuthenticationError)
 
 
 def _header(headers: Mapping[str, str] | None, wanted: str) -> str | None:

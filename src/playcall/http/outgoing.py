@@ -96,7 +96,7 @@ class Outgoing:
                 headers = _merged(headers, given)
         if self._send_deadline and progress.deadline_seconds is not None:
             headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
-        if credentials is not None:
+        if credentials is not None and credentials.headers:
             headers = _merged(headers, credentials.headers)
         return WireRequest(call.method, progress.url, headers, call.body, self._read_timeout_seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -56,6 +57,11 @@ def as_path(value: str | Path) -> Path:
         return value
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError(f"a path is a string, got {type(value).__name__}")
+    return _checked(value)
+
+
+@lru_cache(maxsize=512)  # the same few routes are asked for again and again
+def _checked(value: str) -> Path:
     if not value.startswith("/") or value.startswith("//"):
         raise InvalidArgumentError(f"a path begins with one '/', and is not a URL: got {value!r}")
     if "?" in value or "#" in value:

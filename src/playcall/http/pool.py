@@ -8,15 +8,16 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import aiohttp
 
 from ..deadline import check_seconds
 from ..errors import ClientClosedError
+from .encodings import ACCEPTED
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -50,6 +51,10 @@ class _MarkingConnector(aiohttp.TCPConnector):
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            # It was idle, and something came on it all the same: that would be taken for the answer to this request.
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         mark = send_mark.get()
         if mark is not None:
             mark.connected = True
@@ -73,6 +78,12 @@ class _Slot:
     session: aiohttp.ClientSession
     guard: AsyncGenerator[None, None]
     pid: int = field(default_factory=os.getpid)
+
+
+class _Route(TypedDict, total=False):
+    headers: Mapping[str, str]
+    proxy: str
+    proxy_headers: Mapping[str, str]
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -115,6 +126,21 @@ class SessionPool:
         await anext(guard)
         return session
 
+    def routed(self, url: str, headers: Mapping[str, str]) -> _Route:
+        """The headers, and the way through the proxy, as arguments for aiohttp.
+
+        Credentials for the proxy go with the request that it reads: the CONNECT of a tunnel, else the request itself.
+        """
+        proxy = self.proxy
+        if proxy is None:
+            return {"headers": headers}
+        if proxy.authorization is None:
+            return {"headers": headers, "proxy": proxy.url}
+        own = {"Proxy-Authorization": proxy.authorization}
+        if url.startswith(("https:", "wss:")):
+            return {"headers": headers, "proxy": proxy.url, "proxy_headers": own}
+        return {"headers": {**headers, **own}, "proxy": proxy.url}
+
     def abandon(self) -> bool:
         """Has the sessions of living loops closed soon, for a client that nobody can close any more.
 
@@ -146,17 +172,13 @@ class SessionPool:
             ssl=self.ssl_context if self.ssl_context is not None else True,
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
-        proxy = self.proxy
         return aiohttp.ClientSession(
             connector=connector,
-            proxy=None if proxy is None else proxy.url,
-            proxy_auth=None
-            if proxy is None or proxy.user is None
-            else aiohttp.BasicAuth(proxy.user, proxy.password, encoding="utf-8"),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
             middlewares=(_never_repeat,),
-            auto_decompress=True,
+            auto_decompress=False,  # encodings.py does it, and notices a cut-off body
+            headers={"Accept-Encoding": ACCEPTED},
             trust_env=False,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -18,11 +19,10 @@ ENVIRONMENT: Final = "environment"
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddress:
-    """`url` holds no credentials; those are in no repr."""
+    """`url` holds no credentials; `authorization` has them (RFC 9110 section 11.7.2), and is in no repr."""
 
     url: str
-    user: str | None = field(default=None, repr=False)
-    password: str = field(default="", repr=False)
+    authorization: str | None = field(default=None, repr=False)
 
 
 def proxy_for(url: str, proxy: Proxy) -> ProxyAddress | None:
@@ -61,11 +61,11 @@ def _parsed(text: str, what: str) -> ProxyAddress:
             f"{what} must look like http://host:port or https://host:port; other kinds of proxies (SOCKS) are not supported"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return ProxyAddress(
-        f"{parts.scheme}://{host}" + (f":{port}" if port is not None else ""),
-        None if parts.username is None else unquote(parts.username),
-        unquote(parts.password or ""),
-    )
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return ProxyAddress(f"{parts.scheme}://{host}" + (f":{port}" if port is not None else ""), authorization)
 
 
 def _is_this_machine(host: str) -> bool:

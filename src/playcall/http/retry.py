@@ -93,6 +93,9 @@ class RetryPolicy:
                 raise ConfigurationError(f"RetryPolicy.{name} must be {what}, got {value!r}")
         if self.budget is not None and self.budget < 0:
             raise ConfigurationError(f"RetryPolicy.budget must be 0 or more, or None; got {self.budget}")
+        for name in ("statuses", "methods"):
+            if isinstance(getattr(self, name), str | int):
+                raise ConfigurationError(f"RetryPolicy.{name} is a set, got {getattr(self, name)!r}")
         object.__setattr__(self, "statuses", frozenset(self.statuses))
         if self.methods is not None:
             object.__setattr__(self, "methods", frozenset(method.upper() for method in self.methods))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import aiohttp
+from aiohttp import http_exceptions
 from yarl import URL
 
 from .bodies import Upload
+from .encodings import PackingError, Unpacking, is_packed
 from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
 from .retry import FailureKind
 
@@ -90,9 +93,7 @@ class AiohttpTransport:
     async def send(self, request: WireRequest) -> WireAnswer:
         response = await self._open(request)
         try:
-            body = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _fault(error, _CONNECTED) from None
+            body = await _AiohttpStream(response).read()
         finally:
             response.release()
         return WireAnswer(response.status, response.headers, body)
@@ -113,7 +114,7 @@ class AiohttpTransport:
             return await session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=request.headers,
+                **self.pool.routed(request.url, request.headers),
                 data=_body(request.body),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
@@ -147,20 +148,68 @@ class _AiohttpStream:
         return self._response.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        while True:
+        content = self._response.content
+        unpacking = self._unpacking()
+        fault: TransportFault | None = None
+        over = False
+        while not over:
             try:
-                chunk = await self._response.content.readany()
+                chunk = await content.readany()
+                over = not chunk
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise _fault(error, _CONNECTED) from None
-            if not chunk:
-                return
-            yield chunk
+                fault = _fault(error, _CONNECTED)
+                over = True
+                chunk = _left_in(content)
+            if unpacking is not None:
+                try:
+                    chunk = unpacking.feed(chunk)
+                    if over and fault is None:
+                        unpacking.end()
+                except PackingError as error:
+                    raise _broken(error) from None
+            if chunk:
+                yield chunk
+        if fault is not None:
+            raise fault
 
     async def read(self) -> bytes:
         try:
-            return await self._response.read()
+            body = await self._response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _fault(error, _CONNECTED) from None
+        unpacking = self._unpacking()
+        if unpacking is None:
+            return body
+        try:
+            if len(body) > LARGE_BODY_BYTES:
+                return await asyncio.to_thread(_unpacked, unpacking, body)  # it would hold up the loop
+            return _unpacked(unpacking, body)
+        except PackingError as error:
+            raise _broken(error) from None
+
+    def _unpacking(self) -> Unpacking | None:
+        encoding = self._response.headers.get("Content-Encoding")
+        return Unpacking(encoding) if encoding is not None and is_packed(encoding) else None
+
+
+def _broken(error: PackingError) -> TransportFault:
+    """As if the connection had broken off; it may be used again, since the answer ended where it should."""
+    return TransportFault(FailureKind.LOST, f"the answer is broken: {error}")
+
+
+def _unpacked(unpacking: Unpacking, body: bytes) -> bytes:
+    whole = unpacking.feed(body)
+    unpacking.end()
+    return whole
+
+
+def _left_in(content: aiohttp.StreamReader) -> bytes:
+    """What had come before an error: it counts, or small pieces would get a download nowhere.
+
+    aiohttp has no public way past its error; without its private one, the pieces would be lost, and no more.
+    """
+    read: Callable[[int], bytes] | None = getattr(content, "_read_nowait", None)
+    return b"" if read is None else read(-1)
 
 
 LARGE_BODY_BYTES: Final = 1 << 18
@@ -185,6 +234,8 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
         return TransportFault(FailureKind.NOT_SENT, f"the certificate was refused: {_os_text(error)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return TransportFault(FailureKind.NOT_SENT, f"the host {error.host!r} is not known")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return TransportFault(FailureKind.NOT_SENT, f"the proxy made no tunnel: it answered {error.status}")
     if not mark.connected:
         if isinstance(error, TimeoutError):
             return TransportFault(FailureKind.NOT_SENT, "no connection could be made in time")
@@ -196,12 +247,24 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):
-        return TransportFault(
-            FailureKind.LOST, f"the answer is not HTTP: {error.message.strip().splitlines()[0].rstrip(':')}"[:300]
-        )
+        return TransportFault(FailureKind.LOST, f"the answer is not HTTP: {_not_http(error)}")
     if isinstance(error, BrokenConnectionError | aiohttp.ServerDisconnectedError):
         return TransportFault(FailureKind.LOST, "the connection was lost before an answer came")
     return TransportFault(FailureKind.LOST, f"the connection broke: {_os_text(error)}")
+
+
+_NOT_HTTP: Final[Mapping[type[object], str]] = {
+    http_exceptions.BadStatusLine: "its first line is no status line",
+    http_exceptions.LineTooLong: "a line of its head is too long",
+    http_exceptions.InvalidHeader: "a header of it cannot be read",
+    http_exceptions.TransferEncodingError: "its chunks cannot be read",
+    http_exceptions.ContentLengthError: "its length is wrong",
+}
+
+
+def _not_http(error: aiohttp.ClientResponseError) -> str:
+    """Our words: aiohttp's quote the answer, and a header of it may be a secret."""
+    return _NOT_HTTP.get(type(error.__cause__), "it cannot be read")
 
 
 def _os_text(error: BaseException) -> str:

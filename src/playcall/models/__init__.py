@@ -19,6 +19,7 @@ from .playbook import (
     PlaybookValidation,
     RunRequest,
     Step,
+    UnknownInput,
     UnknownStep,
 )
 from .problem import FieldProblem, Problem
@@ -86,6 +87,7 @@ __all__ = [
     "ToolResult",
     "ToolSpec",
     "UnknownEvent",
+    "UnknownInput",
     "UnknownStep",
     "UserId",
     "WireModel",

@@ -187,10 +187,11 @@ PollFrame: TypeAlias = Annotated[Events | Gap | Ended, Field(discriminator="op")
 class EventPage(WireModel, frozen=True):
     """The answer of `GET /events`: the frames that a subscription from (`epoch`, `seq`) would have been sent.
 
-    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame.
+    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame. An
+    unknown frame is passed over, as on a socket.
     """
 
     epoch: str
     seq: int
     head: int
-    frames: list[PollFrame]
+    frames: list[Annotated[PollFrame | UnknownFrame, Field(union_mode="left_to_right")]]

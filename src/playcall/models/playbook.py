@@ -238,25 +238,34 @@ class PlaybookPatch(RequestModel, frozen=True):
     steps: list[Step] | None = None
 
 
-class UnknownStep(WireModel, frozen=True):
-    """A step of a type that this version does not know, or cannot read, as it came."""
+class _AsItCame(WireModel, frozen=True):
+    """Something of a type that this version does not know, or cannot read: `raw` has all of it, and is sent back."""
 
-    id: str
     type: str
     raw: JsonObject
 
     @model_validator(mode="before")
     @classmethod
     def _keep_all(cls, value: object) -> object:
-        """Everything that came, beside the two fields that every step has."""
+        """Everything that came, beside the fields that are always there."""
         if not isinstance(value, dict):
             return value
-        step = cast("JsonObject", value)
-        return {"id": step.get("id"), "type": step.get("type"), "raw": step}
+        came = cast("JsonObject", value)
+        return {**{name: came.get(name) for name in cls.model_fields if name != "raw"}, "raw": came}
 
     @model_serializer
     def _as_it_came(self) -> JsonObject:
         return self.raw
+
+
+class UnknownStep(_AsItCame, frozen=True):
+    """A step of a type that this version does not know, or cannot read, as it came."""
+
+    id: str
+
+
+class UnknownInput(_AsItCame, frozen=True):
+    """A parameter of a type that this version does not know, or cannot read, as it came."""
 
 
 class PlaybookValidation(WireModel, frozen=True):
@@ -273,7 +282,7 @@ class Playbook(Resource, frozen=True):
     name: str
     description: str = ""
     tags: list[str] = []
-    inputs: dict[str, InputSpec] = {}
+    inputs: dict[str, Annotated[InputSpec | UnknownInput, Field(union_mode="left_to_right")]] = {}
     agents: list[str]
     steps: list[Annotated[Step | UnknownStep, Field(union_mode="left_to_right")]]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .base import WireModel
+
+_PARTS_OF_A_REQUEST: Final = frozenset({"body", "query", "path", "header", "cookie"})
 
 
 class FieldProblem(WireModel, frozen=True):
@@ -18,6 +22,14 @@ class FieldProblem(WireModel, frozen=True):
     line: int | None = None
     column: int | None = None
     suggestion: str | None = None
+
+    @property
+    def field(self) -> str:
+        """The field as its caller writes it, `steps[0].agent`; empty for the body as a whole."""
+        name = ""
+        for part in self.loc[1:] if self.loc and self.loc[0] in _PARTS_OF_A_REQUEST else self.loc:
+            name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+        return name
 
 
 class Problem(WireModel, frozen=True):

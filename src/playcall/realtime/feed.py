@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, cast
 
 from ..deadline import nearest
-from ..errors import ClientClosedError, InvalidArgumentError
+from ..errors import ClientClosedError, InvalidArgumentError, RealtimeTimeoutError
 from ..loop_thread import LoopThread
 from ..models.cursor import Cursor
 from ..models.ids import EventId
@@ -142,6 +143,9 @@ class _FeedBase(Generic[ItemT]):
         self._items = iter(())
         self._buffer.drop()
 
+    def _too_late(self) -> RealtimeTimeoutError:
+        return RealtimeTimeoutError(f"no more events of {self.topic} came before the deadline of this block")
+
     # --- taking -------------------------------------------------------------------------------------------------------
 
     def _count(self, batch: Batch) -> int:
@@ -196,8 +200,8 @@ class Feed(_FeedBase[ItemT]):
     """Events in order, each once: `async with client.subscribe(...) as feed: async for event in feed: ...`
 
     For one consumer at a time. Iteration ends when the topic does, after its terminal event; it raises
-    TopicForbiddenError, EventGapError, another RealtimeError when the connection has failed for good, or
-    ClientClosedError when the client was closed.
+    TopicForbiddenError, EventGapError, another RealtimeError when the connection has failed for good,
+    RealtimeTimeoutError when a `with deadline(…)` around it has passed, or ClientClosedError when the client was closed.
     """
 
     async def open(self) -> None:
@@ -267,14 +271,20 @@ class Feed(_FeedBase[ItemT]):
                 return item
 
     async def _take(self) -> Batch:
+        ends_at = nearest(None)
         while True:
+            if ends_at is not None and time.monotonic() >= ends_at:
+                raise self._too_late()
             ready = asyncio.get_running_loop().create_future()
             taken = self._buffer.take(partial(_resolve, ready))
             if isinstance(taken, Batch):
                 return taken
             if isinstance(taken, Ended):
                 raise StopAsyncIteration if taken.error is None else taken.error
-            await ready
+            if ends_at is None:
+                await ready
+            else:
+                await asyncio.wait([ready], timeout=ends_at - time.monotonic())
 
     async def _save(self) -> None:
         if (unsaved := self._unsaved()) is not None:
@@ -343,7 +353,10 @@ class BlockingFeed(_FeedBase[ItemT]):
                 return item
 
     def _take(self, connection: Connection) -> Batch:
+        ends_at = nearest(None)
         while True:
+            if ends_at is not None and time.monotonic() >= ends_at:
+                raise self._too_late()
             ready = threading.Lock()
             ready.acquire()
             taken = self._buffer.take(ready.release)
@@ -354,7 +367,8 @@ class BlockingFeed(_FeedBase[ItemT]):
             if not connection.usable:
                 raise ClientClosedError("this subscription belongs to the process before the fork: make another")
             LoopThread.shared().refuse_own_thread()
-            ready.acquire()
+            left = -1 if ends_at is None else min(max(0, ends_at - time.monotonic()), threading.TIMEOUT_MAX)
+            ready.acquire(timeout=left)
 
     def _save(self) -> None:
         if (unsaved := self._unsaved()) is not None:

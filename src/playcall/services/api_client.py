@@ -5,8 +5,14 @@ from __future__ import annotations
 import copy
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
 
@@ -14,14 +20,15 @@ from typing_extensions import TypeForm, TypeVar, Unpack
 
 from ..answer import Answer, RawAnswer
 from ..config import DEFAULT_DEADLINE_SECONDS, DEFAULT_MAX_CONCURRENCY
-from ..deadline import check_seconds
+from ..deadline import check_seconds, deadline
 from ..errors import ConfigurationError
 from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
 from ..home_process import HomeProcess
-from ..http.answers import adapter
+from ..http.answers import ErrorClasses, adapter
 from ..http.auth import Auth
 from ..http.call import Call, IncomingBody
 from ..http.engine import READ_TIMEOUT_SECONDS, Engine
+from ..http.envelope import Envelope
 from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path, base_url
 from ..http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
@@ -104,11 +111,11 @@ async def _request(
 ) -> T:
     if into is not None:
         adapter(into)  # a type that no answer can be read into is found before anything is sent
-    answer = await api.answer(method, path, **options)
+    answer = await api.engine.request(api.settings.call(method, path, options))
     known = options.get("known")
     if known is not None and answer.status == 304:
         return cast("T", known.value)
-    return api.engine.read(answer, into)
+    return api.read(answer, into)
 
 
 class APIClient(HomeProcess, Service[FaceT]):
@@ -128,6 +135,8 @@ class APIClient(HomeProcess, Service[FaceT]):
         send_deadline: bool = False,
         health_path: str = "/health",
         hooks: Sequence[AttemptHook] = (),
+        envelope: Envelope | None = None,
+        errors: ErrorClasses | None = None,
         transport: Transport | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy = ENVIRONMENT,
@@ -137,7 +146,7 @@ class APIClient(HomeProcess, Service[FaceT]):
 
         Args:
             url: Where the paths begin, `http://host:port/prefix`.
-            auth: `ApiKey`, `BearerToken`, `OAuth2Password`, or your own (see docs/authentication.md).
+            auth: `ApiKey`, `BearerToken`, `OAuth2Password`, `FormLogin`, or your own (see docs/authentication.md).
             deadline_seconds: What one call may take, attempts, pauses and body included; None for no bound.
             connect_timeout_seconds: What one attempt may take to connect; None for no bound but the deadline.
             read_timeout_seconds: How long the backend may be silent within one attempt; None likewise.
@@ -145,8 +154,11 @@ class APIClient(HomeProcess, Service[FaceT]):
             idempotency_keys: The far end honours `Idempotency-Key`, so unsafe requests carry one and are repeated safely.
             max_concurrency: Requests under way at once; the others wait, in order.
             send_deadline: Tell the far end what is left, as `X-Request-Timeout-Ms`.
-            health_path: Asked by `status.wait_until_ready()`.
+            health_path: Asked by `status.wait_until_ready()`, and by `status.monitor()` while nothing is called.
             hooks: Called around each attempt, in order: for metrics, tracing, headers of your own.
+            envelope: How the far end wraps its answers; None where it does not.
+            errors: Classes of your own for its error answers, by status or by its code: `{404: BookNotFoundError}`. They
+                are subclasses of StatusError, and made as it is.
             transport: Another way to send, for tests; then `ssl_context`, `proxy` and the connect timeout are its affair.
             ssl_context: For a private certificate authority or client certificates; None for the system's trust.
             proxy: `http://[user:password@]host:port`; `"environment"` for `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
@@ -162,7 +174,7 @@ class APIClient(HomeProcess, Service[FaceT]):
             )
         root = base_url(url)
         self._settings = Settings(
-            deadline_seconds, retry if retry is not None else RetryPolicy(), hooks, idempotency_keys
+            deadline_seconds, retry if retry is not None else RetryPolicy(), hooks, idempotency_keys, errors or {}
         )
         self._health_path = as_path(health_path)
         self._board = StatusBoard()
@@ -181,6 +193,7 @@ class APIClient(HomeProcess, Service[FaceT]):
             user_agent=user_agent,
             send_deadline=send_deadline,
             read_timeout_seconds=_checked_timeout(read_timeout_seconds, "read_timeout_seconds"),
+            envelope=envelope,
         )
         self._owner = _Owner(self._engine)
 
@@ -202,6 +215,15 @@ class APIClient(HomeProcess, Service[FaceT]):
         """The answer itself, for its headers and its timeline; raises as `get`, but reads no value."""
         return await self._engine.request(self._settings.call(method, path, options))
 
+    def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
+        """The value of what `answer()` gave; without a type, whatever JSON it is.
+
+        Raises:
+            UnreadableAnswerError: it does not fit.
+            StatusError: its envelope says that it failed.
+        """
+        return self._engine.read(answer, into, self._settings.errors)
+
     @call
     async def download(
         self: APIClient[Awaiting],
@@ -214,13 +236,31 @@ class APIClient(HomeProcess, Service[FaceT]):
         The file is there whole or not at all: it is written beside its place and moved there at the end. `on_progress` is
         called with the bytes that have come so far, and how many there will be (None where the backend does not say).
 
+        Content that breaks off goes on where it broke, if it has a strong ETag; what has changed meanwhile begins anew.
+        All of it is one call: one deadline, and the policy's attempts, of which a part that came further is the first.
+
         Raises:
             InvalidArgumentError: `to` cannot be written.
-            ConnectionLostError: the content broke off.
+            ConnectionLostError: the content broke off, and could not be gone on with.
         """
         on_progress = options.pop("on_progress", None)
-        options["headers"] = {"Accept": "*/*", **options.get("headers", {})}
-        return await save(self._streamed("GET", path, options), FilePath(to), on_progress)
+        headers = {"Accept": "*/*", **options.get("headers", {})}
+        seconds = options.get("deadline_seconds", self._settings.deadline_seconds)
+
+        def opening(more: Mapping[str, str]) -> AbstractAsyncContextManager[IncomingBody]:
+            wanted = options.copy()
+            wanted["headers"] = {**headers, **more}
+            return self._streamed("GET", path, wanted)
+
+        with nullcontext() if seconds is None else deadline(check_seconds(seconds, "deadline_seconds")):
+            return await save(
+                opening,
+                FilePath(to),
+                on_progress,
+                policy=options.get("retry", self._settings.retry),
+                budget=self._engine.budget,
+                in_parts=not any(name.lower() == "range" for name in headers),
+            )
 
     @asynccontextmanager
     async def _streamed(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
@@ -241,7 +281,7 @@ class APIClient(HomeProcess, Service[FaceT]):
 
     async def _probe(self) -> None:
         """One GET of the health path, once. Raises as `get`."""
-        call = Call("GET", self._health_path, RetryPolicy(attempts=1), PROBE_SECONDS, repeatable=True)
+        call = Call("GET", self._health_path, RetryPolicy(attempts=1), PROBE_SECONDS, repeatable=True, probe=True)
         await self._engine.request(call)
 
     @property
@@ -253,6 +293,11 @@ class APIClient(HomeProcess, Service[FaceT]):
     def engine(self) -> Engine:
         """What all clones of this client share."""
         return self._engine
+
+    @property
+    def settings(self) -> Settings:
+        """What holds for each call that does not say otherwise."""
+        return self._settings
 
     @property
     def awaiting(self) -> APIClient[Awaiting]:

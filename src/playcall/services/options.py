@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 from ..answer import RawAnswer
 from ..deadline import check_seconds
-from ..errors import ConfigurationError, InvalidArgumentError
-from ..http.answers import encode
+from ..errors import ConfigurationError, InvalidArgumentError, StatusError
+from ..http.answers import ErrorClasses, encode
 from ..http.bodies import BodySource, OnProgress, Upload
 from ..http.call import Call
 from ..http.hooks import AttemptHook, check_header
@@ -41,6 +41,8 @@ class RequestOptions(TypedDict, total=False):
     retry: RetryPolicy
     repeatable: bool
     """Whether it may reach the backend twice without harm, where you know better than method and key tell."""
+    reads: bool
+    """It changes nothing, whatever its method: a search that is POSTed. So it needs no key, and is repeated freely."""
     if_match: int | str | None
     """Only while the resource has this version: a number, or an `ETag` as it came (RFC 9110 section 13.1.1)."""
     known: RawAnswer[Any] | None
@@ -54,6 +56,8 @@ class ClientOptions(TypedDict, total=False):
     deadline_seconds: float | None
     retry: RetryPolicy
     hooks: Sequence[AttemptHook]
+    errors: ErrorClasses
+    """Beside those that it has already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Settings:
     retry: RetryPolicy
     hooks: Sequence[AttemptHook]
     idempotency_keys: bool
+    errors: ErrorClasses = field(default_factory=dict[int | str, type[StatusError]])
 
     def __post_init__(self) -> None:
         if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
@@ -77,10 +82,17 @@ class Settings:
         for hook in self.hooks:
             if not callable(hook):
                 raise ConfigurationError(f"hooks= takes functions, got {type(hook).__name__}")
+        for key, kind in self.errors.items():
+            if isinstance(key, bool) or not isinstance(key, int | str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+                raise ConfigurationError(f"errors= takes classes by status or by code, got the key {key!r}")
+            if not isinstance(kind, type) or not issubclass(kind, StatusError):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+                raise ConfigurationError(f"errors={{{key!r}: …}} takes a subclass of StatusError, got {kind!r}")
 
     def changed(self, options: ClientOptions) -> Settings:
         """These settings with others in places; raises TypeError for an option that there is not."""
         _refuse_unknown(options, ClientOptions)
+        if "errors" in options:
+            options = {**options, "errors": {**self.errors, **options["errors"]}}
         return replace(self, **options)
 
     def call(self, method: str, path: str | Path, options: RequestOptions) -> Call:
@@ -92,10 +104,11 @@ class Settings:
         """
         _refuse_unknown(options, RequestOptions)
         body, content_type = _body(options)
+        reads = options.get("reads", method in SAFE_METHODS)
         key = options.get("idempotency_key")
         if key is not None:
             _check_key(key)
-        elif self.idempotency_keys and method not in SAFE_METHODS:
+        elif self.idempotency_keys and not reads:
             key = str(uuid.uuid4())
         return Call(
             method,
@@ -103,13 +116,15 @@ class Settings:
             options.get("retry", self.retry),
             _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self.deadline_seconds,
             # A key makes a repeat safe only where the far end honours keys.
-            repeatable=options.get("repeatable", method in SAFE_METHODS or self.idempotency_keys),
+            repeatable=options.get("repeatable", reads or self.idempotency_keys),
+            reads=reads,
             params=options.get("params"),
             headers=_headers(options),
             body=body,
             content_type=content_type,
             idempotency_key=key,
             hooks=self.hooks,
+            errors=self.errors,
         )
 
 

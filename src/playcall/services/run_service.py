@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from pathlib import Path as FilePath
 from typing import Final, Literal, Protocol, TypeAlias
 
 from ..deadline import check_seconds
-from ..errors import RunFailedError, UnreadableAnswerError
+from ..errors import InvalidArgumentError, RunFailedError, UnreadableAnswerError
 from ..faces import Awaiting, FaceT, call, stream
-from ..http.bodies import OnProgress
+from ..http.bodies import BodySource, OnProgress
 from ..http.paths import Path, path
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent, RunData
@@ -116,7 +117,7 @@ class RunService(Resource[Run, FaceT]):
     async def artifacts(
         self: RunService[Awaiting], id: str, *, page_size: int | None = None, max_items: int | None = None
     ) -> AsyncIterator[Artifact]:
-        """The files that the run has made so far."""
+        """The run's files so far: what its steps made, and what was uploaded (`step_id` is None)."""
         async for artifact in pages(self._api, self._item(id, "/artifacts"), Artifact, page_size, max_items, {}):
             yield artifact
 
@@ -131,6 +132,52 @@ class RunService(Resource[Run, FaceT]):
         return answer.body
 
     @call
+    async def upload_artifact(
+        self: RunService[Awaiting],
+        id: str,
+        name: str,
+        source: BodySource,
+        *,
+        media_type: str | None = None,
+        if_match: str | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> Artifact:
+        """Puts a file into the run's workspace, piece by piece, where its steps find it by its name.
+
+        A file of that name is replaced. It is there whole or not at all, and once, however often it has to be sent: what
+        can be read again (a path, bytes, a file that can seek) is, an iterator is sent once only.
+
+        Args:
+            name: Its path within the workspace, `data/input.csv`.
+            source: A `pathlib.Path`, bytes, a binary file, or an iterable of bytes, sync or async.
+            media_type: Guessed from the name unless given.
+            if_match: Only while the file of that name has this content: the `sha256` of its `Artifact`.
+            on_progress: Called with the bytes sent so far and how many there will be (None for an iterator). With a
+                repeated attempt it begins anew.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            RunEndedError: it has ended, and takes no more files.
+            PayloadTooLargeError: it is larger than the backend takes.
+            VersionMismatchError: `if_match` is not the content that is stored.
+            InvalidArgumentError: `source` gives no bytes, or `name` is no path within a folder.
+        """
+        if isinstance(source, str):
+            raise InvalidArgumentError(
+                "an artifact is uploaded from a pathlib.Path, bytes, a binary file or an iterable"
+            )
+        return await self._api.put(
+            _artifact(id, name),
+            into=Artifact,
+            content=source,
+            content_type=media_type or mimetypes.guess_type(name)[0] or "application/octet-stream",
+            on_progress=on_progress,
+            if_match=if_match,
+            idempotency_key=idempotency_key,
+        )
+
+    @call
     async def download_artifact(
         self: RunService[Awaiting],
         id: str,
@@ -141,7 +188,8 @@ class RunService(Resource[Run, FaceT]):
     ) -> FilePath:
         """Writes an artifact to the file `to`, piece by piece, and returns its path.
 
-        The file is there whole or not at all: it is written beside its place and moved there at the end.
+        The file is there whole or not at all: it is written beside its place and moved there at the end. Where the
+        content breaks off, it goes on from there, within the one deadline (see `BaseAPIClient.download`).
 
         Args:
             on_progress: Called with the bytes so far and how many there will be (None where the backend does not say).
@@ -149,7 +197,7 @@ class RunService(Resource[Run, FaceT]):
         Raises:
             ArtifactNotFoundError: the run has no such file.
             InvalidArgumentError: `to` cannot be written.
-            ConnectionLostError: the content broke off.
+            ConnectionLostError: the content broke off, again and again.
         """
         return await self._api.download(_artifact(id, name), to, on_progress=on_progress)
 

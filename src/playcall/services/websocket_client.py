@@ -24,8 +24,8 @@ from typing_extensions import Unpack
 from ..config import API_PREFIX, DEFAULT_DEADLINE_SECONDS
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError, InvalidArgumentError
-from ..http.paths import base_url
 from ..home_process import HomeProcess
+from ..http.paths import base_url
 from ..http.pool import SessionPool
 from ..loop_thread import LoopThread
 from ..models.cursor import Cursor

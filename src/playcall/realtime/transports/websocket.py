@@ -61,7 +61,7 @@ class WebSocketTransport:
             socket_ = await session.ws_connect(
                 f"{self._base}/ws",
                 protocols=(SUBPROTOCOL,),
-                headers=headers,
+                **self._pool.routed(self._base, headers),
                 max_msg_size=max_frame_bytes,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),  # pyright: ignore[reportCallIssue] - an attrs class, which it cannot read
                 autoclose=False,
@@ -82,7 +82,9 @@ class WebSocketTransport:
         try:
             async with (
                 asyncio.timeout(IDENTITY_SECONDS),
-                session.get(f"{self._base}/auth/me", headers=headers, allow_redirects=False) as response,
+                session.get(
+                    f"{self._base}/auth/me", **self._pool.routed(self._base, headers), allow_redirects=False
+                ) as response,
             ):
                 if response.status in (401, 403):
                     return False

@@ -1,0 +1,40 @@
+"""Parts of a body: which tag one can be asked by, and whether what comes is the part that was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["place_of", "strong_etag"]
+
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)")
+
+
+def place_of(status: int, headers: Mapping[str, str], *, asked: int, etag: str | None, total: int | None) -> int | None:
+    """Where in the file an answer's body begins; None if it is of no use.
+
+    Anything but a 206 is the whole, also where a part was asked for: it has changed meanwhile, or the backend gives none.
+    A part must be all that was missing, of the same content, as it is (RFC 9110 sections 14.4 and 15.3.7).
+
+    Args:
+        asked: From which byte on it was asked for; 0 for the whole.
+        etag: Of what the part is wanted.
+        total: Bytes of the whole, None where that is not known.
+    """
+    if status != 206 or not asked or etag is None:
+        return 0
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if found is None or "Content-Encoding" in headers or headers.get("ETag", etag) != etag:
+        return None
+    first, last, whole = int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
+    known = total if total is not None else whole
+    agreed = known is None or (last == known - 1 and whole in (None, known))
+    return asked if first == asked and agreed else None
+
+
+def strong_etag(headers: Mapping[str, str]) -> str | None:
+    """The tag that parts can be asked by: a weak one, or one of packed content, promises no equal bytes."""
+    etag = headers.get("ETag", "")
+    strong = len(etag) > 1 and etag[0] == etag[-1] == '"'
+    return etag if strong and "Content-Encoding" not in headers else None

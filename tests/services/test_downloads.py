@@ -1,0 +1,281 @@
+"""Downloads that break off: where they go on, where they begin anew, and where they give up; both faces, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
+from playcall.errors import ConnectionLostError, DeadlineExceededError, NotFoundError, StatusError
+from tests.both_faces import FACES, using
+from tests.misbehaving_server import Act, MisbehavingServer, Request, answer, head, raw, silence
+
+BIG = os.urandom(300_000)
+TAG = '"v1"'
+QUICK = RetryPolicy(attempts=3, initial_seconds=0, budget=None)
+
+
+def client_of(blocking: bool, url: str, **options: Any) -> using:
+    kind: Any = BlockingAPIClient if blocking else BaseAPIClient
+    return using(kind(url, **{"retry": QUICK, **options}))
+
+
+async def download(blocking: bool, client: Any, *args: Any, **options: Any) -> Any:
+    """On a thread for the blocking face, because the server runs on this loop."""
+    call = client.download
+    return await (asyncio.to_thread(call, *args, **options) if blocking else call(*args, **options))
+
+
+def whole(until: int | None = None, content: bytes = BIG, tag: str | None = TAG) -> Act:
+    """The whole, which breaks off after so many bytes."""
+    headers = {"Content-Length": str(len(content)), **({} if tag is None else {"ETag": tag})}
+    return answer(200, content, headers) if until is None else raw(head(200, headers) + content[:until])
+
+
+def rest(request: Request, until: int | None = None, content: bytes = BIG, tag: str = TAG, **headers: str) -> Act:
+    """The part that was asked for, which breaks off at this place of the whole."""
+    first = begin_of(request)
+    said = {
+        "Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}",
+        "Content-Length": str(len(content) - first),
+        "ETag": tag,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return answer(206, content[first:], said) if until is None else raw(head(206, said) + content[first:until])
+
+
+def begin_of(request: Request) -> int:
+    return int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+
+
+def ranges(server: MisbehavingServer) -> list[str | None]:
+    return [request.headers.get("Range") for request in server.requests]
+
+
+def script(*acts: Callable[[Request], Act]) -> Callable[[Request], Act]:
+    """One after the other; the last for all that follow."""
+    return lambda request: acts[min(request.number, len(acts)) - 1](request)
+
+
+@FACES
+async def test_it_goes_on_where_it_broke_off_as_often_as_it_comes_further(blocking: bool, tmp_path: Path) -> None:
+    """Five times, with three attempts: a part that came further is the first attempt again."""
+    told: list[tuple[int, int | None]] = []
+    places = [50_000, 100_000, 100_001, 200_000, 250_000]
+
+    def serve(request: Request) -> Act:
+        if request.number == 1:
+            return whole(places[0])
+        return rest(request, places[request.number - 1] if request.number <= len(places) else None)
+
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = tmp_path / "got"
+        assert await download(blocking, client, "/x", target, on_progress=lambda *at: told.append(at)) == target
+    assert target.read_bytes() == BIG
+    assert ranges(server) == [None, *(f"bytes={place}-" for place in places)]
+    assert {request.headers.get("If-Range") for request in server.requests[1:]} == {TAG}
+    assert [at for at, _ in told] == sorted(at for at, _ in told), "progress never goes back"
+    assert {total for _, total in told} == {len(BIG)}
+    assert told[-1][0] == len(BIG)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@FACES
+async def test_what_has_changed_meanwhile_begins_anew(blocking: bool, tmp_path: Path) -> None:
+    changed = BIG[::-1][:200_000]
+    serve = script(
+        lambda r: whole(150_000),
+        lambda r: whole(90_000, changed, '"v2"'),
+        lambda r: rest(r, None, changed, '"v2"'),
+    )
+    told: list[tuple[int, int | None]] = []
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got", on_progress=lambda *at: told.append(at))
+    assert target.read_bytes() == changed
+    assert ranges(server) == [None, "bytes=150000-", "bytes=90000-"]
+    assert server.requests[2].headers["If-Range"] == '"v2"'
+    assert told[-1] == (200_000, 200_000)
+
+
+@FACES
+async def test_a_server_that_gives_no_parts_is_asked_as_often_as_the_policy_says(
+    blocking: bool, tmp_path: Path
+) -> None:
+    ends = [100_000, 150_000, 200_000, None]
+    async with (
+        MisbehavingServer(lambda r: whole(ends[r.number - 1])) as server,
+        client_of(blocking, server.url) as client,
+    ):
+        with pytest.raises(ConnectionLostError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got")
+        assert len(server.requests) == QUICK.attempts
+        assert "3 of 3 attempts used" in caught.value.explain()
+        got = await download(blocking, client, "/x", tmp_path / "got")
+    assert got.read_bytes() == BIG
+
+
+@FACES
+async def test_a_part_that_brings_nothing_counts_as_an_attempt(blocking: bool, tmp_path: Path) -> None:
+    serve = script(lambda r: whole(100_000), lambda r: rest(r, 150_000), lambda r: rest(r, 0))
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got")
+    assert ranges(server) == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-"]
+    assert list(tmp_path.iterdir()) == []
+    story = caught.value.explain()
+    assert "go on at byte 100000: retry in" in story
+    assert story.count("go on at byte 150000: retry in") == 2
+    assert "give up: 3 of 3 attempts used" in story
+    attempts = caught.value.attempts
+    assert [each.number for each in attempts] == list(range(1, len(attempts) + 1))
+    assert [each.began_at_seconds for each in attempts] == sorted(each.began_at_seconds for each in attempts)
+    assert [each.status for each in attempts if each.status] == [200, 206, 206, 206]
+
+
+@FACES
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda r: rest(r, Content_Range="bytes 0-299999/300000"),
+        lambda r: rest(r, Content_Range="bytes 100000-299998/300000"),
+        lambda r: rest(r, Content_Range="nonsense"),
+        lambda r: rest(r, tag='"v2"'),
+        lambda r: answer(416, b"", {"Content-Range": "bytes */300000"}),
+    ],
+    ids=["elsewhere", "too short", "nonsense", "of something else", "416"],
+)
+async def test_a_part_that_is_none_begins_anew_and_none_is_asked_for_again(
+    blocking: bool, tmp_path: Path, bad: Callable[[Request], Act]
+) -> None:
+    serve = script(lambda r: whole(100_000), bad, lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+        assert target.read_bytes() == BIG
+        assert ranges(server) == [None, "bytes=100000-", None]
+    serve = script(lambda r: whole(100_000), bad, lambda r: whole(100_000))
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError):
+            await download(blocking, client, "/x", tmp_path / "other")
+        assert ranges(server) == [None, "bytes=100000-", None]
+    assert [path.name for path in tmp_path.iterdir()] == ["got"]
+
+
+@FACES
+async def test_a_part_in_chunks_that_ends_too_early_is_no_whole(blocking: bool, tmp_path: Path) -> None:
+    def short(request: Request) -> Act:
+        headers = {
+            "Content-Range": f"bytes {begin_of(request)}-{len(BIG) - 1}/{len(BIG)}",
+            "Transfer-Encoding": "chunked",
+        }
+        return raw(head(206, headers) + b"3\r\nabc\r\n0\r\n\r\n")
+
+    serve = script(lambda r: whole(100_000), short, lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+
+
+@FACES
+@pytest.mark.parametrize("tag", [None, 'W/"v1"'])
+async def test_without_a_strong_etag_a_break_is_the_end(blocking: bool, tmp_path: Path, tag: str | None) -> None:
+    serve = script(lambda r: whole(100_000, tag=tag), lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError):
+            await download(blocking, client, "/x", tmp_path / "got")
+    assert len(server.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@FACES
+@pytest.mark.parametrize(
+    "options", [{"retry": RetryPolicy(attempts=1)}, {"headers": {"range": "bytes=5-"}}], ids=["policy", "own range"]
+)
+async def test_who_wants_one_attempt_or_a_range_of_his_own_gets_that(
+    blocking: bool, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    serve = script(lambda r: whole(100_000), lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError):
+            await download(blocking, client, "/x", tmp_path / "got", **options)
+    assert len(server.requests) == 1
+
+
+@FACES
+async def test_a_break_before_the_first_byte_asks_for_the_whole(blocking: bool, tmp_path: Path) -> None:
+    serve = script(lambda r: whole(0), lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+    assert ranges(server) == [None, None]
+
+
+@FACES
+async def test_one_deadline_bounds_all_parts(blocking: bool, tmp_path: Path) -> None:
+    """Each part comes a little further and then hangs back: without the one deadline this would have no end."""
+    place = 0
+
+    def creep(request: Request) -> Act:
+        nonlocal place
+        place += 10
+        return whole(place) if request.number == 1 else rest(request, place)
+
+    slow = RetryPolicy(attempts=3, initial_seconds=0.02, jitter=0, budget=None)
+    async with MisbehavingServer(creep) as server, client_of(blocking, server.url) as client:
+        with pytest.raises((DeadlineExceededError, ConnectionLostError)) as caught:
+            await download(blocking, client, "/x", tmp_path / "got", deadline_seconds=0.5, retry=slow)
+        assert "deadline" in str(caught.value) or "past the deadline" in caught.value.explain()
+        assert len(server.requests) > 2
+    assert caught.value.timeline.deadline_seconds == pytest.approx(0.5, abs=0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@FACES
+async def test_a_part_that_hangs_ends_with_the_deadline_and_tells_of_what_came_before(
+    blocking: bool, tmp_path: Path
+) -> None:
+    serve = script(lambda r: whole(100_000), lambda r: silence())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(DeadlineExceededError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got", deadline_seconds=0.5)
+        await server.wait_until_nobody_is_connected()
+    assert "go on at byte 100000" in caught.value.explain()
+    assert list(tmp_path.iterdir()) == []
+
+
+@FACES
+async def test_what_is_gone_when_it_should_go_on_is_not_found(blocking: bool, tmp_path: Path) -> None:
+    serve = script(lambda r: whole(100_000), lambda r: answer(404))
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(NotFoundError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got")
+    assert [each.status for each in caught.value.attempts if each.status] == [200, 404]
+
+
+@FACES
+async def test_a_416_that_no_part_was_asked_for_is_the_answer(blocking: bool, tmp_path: Path) -> None:
+    async with MisbehavingServer(lambda r: answer(416)) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(StatusError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got")
+    assert caught.value.status == 416
+    assert len(server.requests) == 1
+
+
+@FACES
+async def test_parts_that_come_further_cost_none_of_the_retry_budget(blocking: bool, tmp_path: Path) -> None:
+    places = [100, *range(1_000, 31_000, 1_000)]
+
+    def serve(request: Request) -> Act:
+        if request.number == 1:
+            return whole(places[0])
+        return rest(request, places[request.number - 1] if request.number <= len(places) else None)
+
+    tight = RetryPolicy(attempts=2, initial_seconds=0, budget=1)
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url, retry=tight) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+        assert client.engine.budget.tokens < 1, "the first break cost one"
+    assert target.read_bytes() == BIG

@@ -1,0 +1,387 @@
+"""Bodies that go piece by piece, both ways, on both faces, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
+from playcall.errors import (
+    ConnectionLostError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    PayloadTooLargeError,
+)
+from playcall.http.bodies import CHUNK_BYTES, Upload
+from playcall.http.retry import FailureKind
+from playcall.http.transport import TransportFault, WireAnswer, WireRequest
+from playcall.testing import MockAnswer, MockTransport
+from tests.both_faces import FACES, api, using, value
+from tests.misbehaving_server import (
+    Act,
+    Exchange,
+    MisbehavingServer,
+    Request,
+    answer,
+    close,
+    head,
+    ok,
+    raw,
+    silence,
+)
+
+BIG = os.urandom(5 * CHUNK_BYTES + 17)
+QUICK = RetryPolicy(attempts=3, initial_seconds=0, budget=None)
+
+
+def client_of(blocking: bool, url: str, **options: Any) -> using:
+    kind: Any = BlockingAPIClient if blocking else BaseAPIClient
+    return using(kind(url, **{"retry": QUICK, "idempotency_keys": True, **options}))
+
+
+async def made(blocking: bool, call: Any, *args: Any, **options: Any) -> Any:
+    """The call's value; a blocking one is made on a thread, because the server runs on this loop."""
+    return await (asyncio.to_thread(call, *args, **options) if blocking else call(*args, **options))
+
+
+def upload_server(answers: list[Act] | None = None) -> MisbehavingServer:
+    """Says what it was sent, after what `answers` hold."""
+    left = list(answers or [])
+
+    def script(request: Request) -> Act:
+        if left:
+            return left.pop(0)
+        return ok([len(request.body), hashlib.sha256(request.body).hexdigest(), request.headers.get("Content-Length")])
+
+    return MisbehavingServer(script)
+
+
+class OnceReadable(io.RawIOBase):
+    """A pipe, as it were: it can be read, and cannot seek."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(size)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for at in range(0, len(BIG), 100_000):
+        yield BIG[at : at + 100_000]
+
+
+def some() -> Iterator[bytes]:
+    for at in range(0, len(BIG), 100_000):
+        yield BIG[at : at + 100_000]
+
+
+SOURCES: dict[str, Any] = {
+    "bytes": lambda file: BIG,
+    "a path": lambda file: file,
+    "a file": lambda file: file.open("rb"),
+    "memory": lambda file: io.BytesIO(BIG),
+    "a pipe": lambda file: OnceReadable(BIG),
+    "an async iterator": lambda file: pieces(),
+    "an iterator": lambda file: some(),
+}
+ONCE = {"a pipe", "an async iterator", "an iterator"}
+"""Sources that can be read once."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "big.bin"
+    made.write_bytes(BIG)
+    return made
+
+
+@FACES
+@pytest.mark.parametrize("source", SOURCES)
+async def test_every_source_arrives_whole_and_is_told_on_the_way(blocking: bool, source: str, file: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    body = SOURCES[source](file)
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        server_body = [len(BIG), hashlib.sha256(BIG).hexdigest()]
+        length = None if source in ONCE else str(len(BIG))
+        got = await made(blocking, client.post, "/x", content=body, on_progress=lambda *at: told.append(at))
+        assert got == [*server_body, length]
+        assert server.requests[0].headers["Content-Type"] == "application/octet-stream"
+        assert told[-1] == (len(BIG), None if length is None else len(BIG))
+        assert [sent for sent, _ in told] == sorted({sent for sent, _ in told})
+        assert len(told) >= 4
+    if source == "a file":
+        assert not body.closed, "the caller's file is the caller's to close"
+        body.close()
+
+
+@FACES
+@pytest.mark.parametrize("source", sorted(SOURCES.keys() - ONCE))
+async def test_what_can_be_read_again_is_sent_again(blocking: bool, source: str, file: Path) -> None:
+    body = SOURCES[source](file)
+    if hasattr(body, "seek"):
+        body.seek(10)  # a file is sent from where it stands
+    wanted = BIG[10:] if hasattr(body, "seek") else BIG
+    async with upload_server([close(), answer(503)]) as server, client_of(blocking, server.url) as client:
+        got = await made(blocking, client.put, "/x", content=body)
+    assert got == [len(wanted), hashlib.sha256(wanted).hexdigest(), str(len(wanted))]
+    assert len(server.requests) == 3
+    if hasattr(body, "close"):
+        body.close()
+
+
+@FACES
+@pytest.mark.parametrize("source", sorted(ONCE))
+async def test_what_was_read_and_cannot_be_read_again_is_not_sent_again(
+    blocking: bool, source: str, file: Path
+) -> None:
+    async with upload_server([close()]) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError) as caught:
+            await made(blocking, client.post, "/x", content=SOURCES[source](file))
+    assert len(caught.value.attempts) == 1
+    assert "came from an iterator" in caught.value.explain()
+    assert caught.value.may_have_happened
+
+
+async def test_what_was_not_begun_is_sent_again_though_it_can_be_read_once() -> None:
+    class Unreachable(MockTransport):
+        """No connection the first time, so nobody reads the body."""
+
+        refusals = 1
+
+        async def send(self, request: WireRequest) -> WireAnswer:
+            if self.refusals:
+                self.refusals -= 1
+                raise TransportFault(FailureKind.NOT_SENT, "no connection")
+            return await super().send(request)
+
+    transport = Unreachable(lambda request: MockAnswer(json=len(request.body)))
+    async with BaseAPIClient("http://b", transport=transport, retry=QUICK) as client:
+        assert await client.post("/x", content=pieces()) == len(BIG)
+
+
+@FACES
+async def test_a_source_that_fails_ends_the_call_with_its_own_error(blocking: bool) -> None:
+    class OwnError(Exception):
+        pass
+
+    def breaks() -> Iterator[bytes]:
+        yield b"a" * 10
+        raise OwnError("the disk is gone")
+
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        with pytest.raises(OwnError, match="the disk is gone"):
+            await made(blocking, client.post, "/x", content=breaks())
+        assert client.engine.limiter.in_flight == 0
+
+
+@FACES
+async def test_a_progress_callback_that_raises_ends_the_call(blocking: bool, file: Path) -> None:
+    def stop(sent: int, total: int | None) -> None:
+        raise KeyError("enough")
+
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        with pytest.raises(KeyError, match="enough"):
+            await made(blocking, client.post, "/x", content=file, on_progress=stop)
+
+
+@FACES
+async def test_a_refusal_in_the_middle_of_the_body_is_the_answer(blocking: bool, file: Path) -> None:
+    """The server answers and closes without reading on, as a bound on bodies is kept."""
+
+    def script(request: Request) -> Act:
+        async def act(exchange: Exchange) -> None:
+            await exchange.write(head(413, {"Content-Length": "0", "Connection": "close"}))
+            await exchange.reader.read()  # or the reset that closing makes may overtake the answer
+            exchange.keep = False
+
+        return act
+
+    server = MisbehavingServer(script)
+    server.read_bodies = False
+    async with server, client_of(blocking, server.url) as client:
+        with pytest.raises(PayloadTooLargeError):
+            await made(blocking, client.post, "/x", content=file)
+
+
+@FACES
+async def test_the_deadline_ends_an_upload(blocking: bool) -> None:
+    hang = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield b"a"
+        hang.wait(20)
+
+    try:
+        async with upload_server() as server, client_of(blocking, server.url) as client:
+            with pytest.raises(DeadlineExceededError):
+                await made(blocking, client.post, "/x", content=slow(), deadline_seconds=0.2)
+    finally:
+        hang.set()
+
+
+@FACES
+@pytest.mark.parametrize("wrong", [3, {"a": 1}, object(), Path("/nowhere/at/all"), Path("/")], ids=lambda wrong: type(wrong).__name__)
+async def test_what_gives_no_bytes_is_refused_before_anything_is_sent(blocking: bool, wrong: Any) -> None:
+    async with api(blocking, lambda request: MockAnswer(json=1)) as client:
+        with pytest.raises(InvalidArgumentError):
+            await value(client.post("/x", content=wrong))
+        assert client.engine.transport.requests == []
+
+
+@FACES
+async def test_an_iterator_of_anything_but_bytes_is_refused(blocking: bool) -> None:
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        with pytest.raises(InvalidArgumentError, match="its source gave str"):
+            await made(blocking, client.post, "/x", content=["text"])
+
+
+def test_a_repr_of_an_upload_shows_none_of_it() -> None:
+    assert repr(Upload(b"secret")) == "Upload(bytes, 6 bytes)"
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------
+
+
+@FACES
+async def test_a_download_is_whole_and_told_on_the_way(blocking: bool, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    async with MisbehavingServer(lambda r: answer(200, BIG)) as server, client_of(blocking, server.url) as client:
+        target = tmp_path / "got.bin"
+        got = await made(blocking, client.download, "/x", target, on_progress=lambda *at: told.append(at))
+        assert got == target
+        assert target.read_bytes() == BIG
+        assert server.requests[0].headers["Accept"] == "*/*"
+    assert told[-1] == (len(BIG), len(BIG))
+    assert [path.name for path in tmp_path.iterdir()] == ["got.bin"]
+
+
+@FACES
+async def test_a_download_that_fails_leaves_what_was_there(blocking: bool, tmp_path: Path) -> None:
+    target = tmp_path / "got.bin"
+    target.write_bytes(b"the old one")
+    current: Act = answer(404)
+    async with MisbehavingServer(lambda r: current) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(NotFoundError):
+            await made(blocking, client.download, "/x", target)
+        current = raw(head(200, {"Content-Length": "99"}) + b"half")
+        with pytest.raises(ConnectionLostError):
+            await made(blocking, client.download, "/x", target)
+        current = silence(head(200, {"Content-Length": "99"}) + b"half")
+        with pytest.raises(DeadlineExceededError):
+            await made(blocking, client.download, "/x", target, deadline_seconds=0.2)
+        with pytest.raises(InvalidArgumentError, match="cannot be written"):
+            await made(blocking, client.download, "/x", tmp_path / "no" / "such" / "folder")
+        await server.wait_until_nobody_is_connected()
+    assert [path.name for path in tmp_path.iterdir()] == ["got.bin"]
+    assert target.read_bytes() == b"the old one"
+
+
+@FACES
+async def test_a_length_is_known_only_where_it_is_that_of_the_content(blocking: bool) -> None:
+    import gzip
+
+    packed = gzip.compress(b"a" * 1000)
+    current: Act = answer(200, packed, {"Content-Encoding": "gzip"})
+
+    def look(client: Any) -> list[Any]:
+        with client.stream("GET", "/x") as incoming:
+            return [incoming.length, len(incoming.read()), incoming.status]
+
+    async def look_async(client: Any) -> list[Any]:
+        async with client.stream("GET", "/x") as incoming:
+            return [incoming.length, len(await incoming.read()), incoming.status]
+
+    async with MisbehavingServer(lambda r: current) as server, client_of(blocking, server.url) as client:
+        looking = partial(asyncio.to_thread, look) if blocking else look_async
+        assert await looking(client) == [None, 1000, 200]
+        current = answer(200, b"abc")
+        assert await looking(client) == [3, 3, 200]
+
+
+# --- a stream on the blocking face ------------------------------------------------------------------------------------
+
+
+async def test_a_blocking_stream_gives_its_pieces_as_they_come() -> None:
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.write(head(200, {"Content-Length": "6", "X-A": "b"}) + b"one")
+        await go_on.wait()
+        await exchange.write(b"two")
+
+    def read(client: BlockingAPIClient) -> list[bytes]:
+        with client.stream("GET", "/x") as incoming:
+            assert incoming.headers["x-a"] == "b"
+            assert incoming.timeline.attempts[0].status == 200
+            got = []
+            for chunk in incoming.chunks():
+                got.append(chunk)
+                loop.call_soon_threadsafe(go_on.set)  # the rest comes only after the first was had
+            return got
+
+    async with MisbehavingServer(lambda r: act) as server:
+        with BlockingAPIClient(server.url) as client:
+            assert await asyncio.to_thread(read, client) == [b"one", b"two"]
+
+
+async def test_leaving_a_blocking_stream_early_closes_its_connection() -> None:
+    endless = raw(head(200, {"Content-Length": str(len(BIG) * 50)}) + BIG * 50)
+
+    def leave(client: BlockingAPIClient) -> int:
+        with client.stream("GET", "/x") as incoming:
+            for chunk in incoming.chunks():
+                return len(chunk)
+        return 0
+
+    async with MisbehavingServer(lambda r: endless) as server:
+        with BlockingAPIClient(server.url) as client:
+            assert await asyncio.to_thread(leave, client) > 0
+            await server.wait_until_nobody_is_connected()
+            assert client.engine.limiter.in_flight == 0
+
+
+async def test_a_blocking_stream_raises_where_it_is_opened_or_read() -> None:
+    current: Act = answer(404)
+
+    def read(client: BlockingAPIClient) -> bytes:
+        with client.stream("GET", "/x") as incoming:
+            return incoming.read()
+
+    async with MisbehavingServer(lambda r: current) as server:
+        with BlockingAPIClient(server.url, retry=QUICK) as client:
+            with pytest.raises(NotFoundError):
+                await asyncio.to_thread(read, client)
+            current = raw(head(200, {"Content-Length": "99"}) + b"half")
+            with pytest.raises(ConnectionLostError, match="broke off"):
+                await asyncio.to_thread(read, client)
+            current = silence(head(200, {"Content-Length": "99"}) + b"half")
+            patient = client.with_options(deadline_seconds=0.2)
+            with pytest.raises(DeadlineExceededError):
+                await asyncio.to_thread(read, patient)
+        await server.wait_until_nobody_is_connected()
+
+
+def test_a_blocking_stream_is_for_a_with_block() -> None:
+    from playcall.services.downloads import BlockingBody
+
+    with BlockingAPIClient("http://b", transport=MockTransport(lambda r: MockAnswer(json=1))) as client:
+        body = BlockingBody(client.awaiting._streamed("GET", "/x", {}))
+        with pytest.raises(RuntimeError, match="with"):
+            _ = body.status
+        with pytest.raises(ZeroDivisionError), client.stream("GET", "/x"):
+            _ = 1 / 0
