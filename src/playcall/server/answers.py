@@ -12,7 +12,15 @@ from playcall.models import Cursor
 
 from .problems import ApiError
 
-__all__ = ["CURSOR_HEADER", "etag_of", "model_response", "require_match", "state_response"]
+__all__ = [
+    "CURSOR_HEADER",
+    "etag_of",
+    "matches",
+    "model_response",
+    "require_content_match",
+    "require_match",
+    "state_response",
+]
 
 CURSOR_HEADER = "X-Event-Cursor"
 
@@ -48,7 +56,7 @@ def state_response(
 
     The cursor is on the 304 too: the caller's copy is right up to there (RFC 9110 section 15.4.5 lets it through).
     """
-    if version is not None and _matches(request.headers.get("if-none-match"), version, weak=True):
+    if version is not None and matches(request.headers.get("if-none-match"), etag_of(version), weak=True):
         return model_response(None, status=304, version=version, cursor=cursor)
     return model_response(model, version=version, cursor=cursor)
 
@@ -60,7 +68,7 @@ def require_match(request: Request, version: int) -> None:
         ApiError: 412 `version_mismatch`, with the stored version: somebody changed it meanwhile.
     """
     wanted = request.headers.get("if-match")
-    if wanted is not None and not _matches(wanted, version, weak=False):
+    if wanted is not None and not matches(wanted, etag_of(version), weak=False):
         raise ApiError(
             412,
             "version_mismatch",
@@ -70,11 +78,27 @@ def require_match(request: Request, version: int) -> None:
         )
 
 
-def _matches(header: str | None, version: int, *, weak: bool) -> bool:
-    """RFC 9110 section 13.1: If-None-Match compares weakly, If-Match strongly."""
-    if header is None:
+def require_content_match(request: Request, etag: str | None) -> None:
+    """`If-Match` and `If-None-Match` of a change whose ETag is its content's; `etag` is None where nothing is stored.
+
+    Raises:
+        ApiError: 412 `version_mismatch`: something else is stored than the caller thinks.
+    """
+    wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if (wanted is not None and not matches(wanted, etag, weak=False)) or matches(unwanted, etag, weak=True):
+        raise ApiError(
+            412,
+            "version_mismatch",
+            "something else is stored than the request expects; read it again, then decide",
+            headers=None if etag is None else {"ETag": etag},
+        )
+
+
+def matches(header: str | None, etag: str | None, *, weak: bool) -> bool:
+    """RFC 9110 section 13.1: If-None-Match compares weakly, If-Match strongly; `*` is anything that there is."""
+    if header is None or etag is None:
         return False
     if header.strip() == "*":
         return True
     tags = (tag.strip() for tag in header.split(","))
-    return any((tag.removeprefix("W/") if weak else tag) == etag_of(version) for tag in tags)
+    return any((tag.removeprefix("W/") if weak else tag) == etag for tag in tags)

@@ -20,7 +20,7 @@ from .engine_port import EnginePort
 from .middleware import Envelope
 from .openapi_document import describe
 from .problems import ApiError
-from .routes import agents, auth, events, health, playbooks, runs, tasks, tool_calls, tools
+from .routes import agents, artifacts, auth, events, health, playbooks, runs, tasks, tool_calls, tools
 from .settings import Settings
 from .sockets.endpoint import WebSocketEndpoint
 from .sockets.registry import Sockets
@@ -51,7 +51,7 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
         redirect_slashes=False,
     )
     error_handlers.install(app)
-    for module in (health, auth, playbooks, runs, agents, tasks, tools, tool_calls, events):
+    for module in (health, auth, playbooks, runs, artifacts, agents, tasks, tools, tool_calls, events):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(_plain_ws(), prefix=PREFIX)
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint()))

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from .answers import model_response
@@ -44,16 +45,20 @@ class Replayed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key within its scope: the same key of another caller, method or path is another key."""
+    """A key within its scope: the same key of another caller, method or path is another key.
+
+    `body_hash` is of query and body; None while the body has not come.
+    """
 
     caller_id: str
     method: str
     path: str
+    query: str
     key: str
-    body_hash: str
+    body_hash: str | None = None
 
     @classmethod
-    def of(cls, *, caller_id: str, method: str, path: str, query: str, key: str, body: bytes) -> IdempotencyKey:
+    def of(cls, *, caller_id: str, method: str, path: str, query: str, key: str) -> IdempotencyKey:
         """
         Raises:
             ApiError: 400 `invalid_idempotency_key`.
@@ -62,7 +67,15 @@ class IdempotencyKey:
             raise ApiError(400, "invalid_idempotency_key", f"{KEY_HEADER} takes 1 to 255 printable ASCII characters")
         if len(path) > 500:
             raise ApiError(400, "invalid_idempotency_key", f"{KEY_HEADER} cannot be used on a path this long")
-        return cls(caller_id, method, path, key, hashlib.sha256(query.encode() + b"\0" + body).hexdigest())
+        return cls(caller_id, method, path, query, key)
+
+    def with_body(self, sha256: str) -> IdempotencyKey:
+        """The key as it came with the body that has this digest."""
+        return replace(self, body_hash=hashlib.sha256(f"{self.query}\0{sha256}".encode()).hexdigest())
+
+    async def has_answer(self, session: AsyncSession) -> bool:
+        """Whether the call has been made before, with whatever body; what holds now need not hold for it then."""
+        return await session.scalar(select(IdempotencyRow.key).where(*_is(self))) is not None
 
 
 class Command:

@@ -46,10 +46,13 @@ def deadline_exceeded() -> ApiError:
     return ApiError(504, "deadline_exceeded", "the time for this request was over before it was done")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestContext:
+    """`max_body_bytes` is for a route to raise, before it reads a body that it keeps out of memory."""
+
     request_id: str
     deadline: Deadline
+    max_body_bytes: int = 0
 
     def attach(self, scope: Scope) -> None:
         scope[_SCOPE_KEY] = self

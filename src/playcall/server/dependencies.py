@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -22,7 +23,17 @@ from .settings import Settings
 from .sockets.registry import Sockets
 from .store.database import Database
 
-__all__ = ["CallerDep", "CommandDep", "Core", "CoreDep", "DatabaseDep", "DeadlineDep", "SettingsDep", "core_of"]
+__all__ = [
+    "CallerDep",
+    "CommandDep",
+    "Core",
+    "CoreDep",
+    "DatabaseDep",
+    "DeadlineDep",
+    "KeyDep",
+    "SettingsDep",
+    "core_of",
+]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -87,22 +98,27 @@ async def _caller(
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
-async def _command(request: Request, caller: CallerDep, database: DatabaseDep, deadline: DeadlineDep) -> Command:
+def _idempotency_key(request: Request, caller: CallerDep) -> IdempotencyKey | None:
     key = request.headers.get(KEY_HEADER)
     if key is None:
-        return Command(database, deadline, None)
-    return Command(
-        database,
-        deadline,
-        IdempotencyKey.of(
-            caller_id=caller.user_id,
-            method=request.method,
-            path=request.url.path,
-            query=request.url.query,
-            key=key,
-            body=await request.body(),
-        ),
+        return None
+    return IdempotencyKey.of(
+        caller_id=caller.user_id,
+        method=request.method,
+        path=request.url.path,
+        query=request.url.query,
+        key=key,
     )
+
+
+KeyDep = Annotated[IdempotencyKey | None, Depends(_idempotency_key)]
+"""Without the body's hash: for a route that reads its body piece by piece, and makes its own `Command`."""
+
+
+async def _command(request: Request, key: KeyDep, database: DatabaseDep, deadline: DeadlineDep) -> Command:
+    if key is not None:
+        key = key.with_body(hashlib.sha256(await request.body()).hexdigest())
+    return Command(database, deadline, key)
 
 
 CommandDep = Annotated[Command, Depends(_command)]

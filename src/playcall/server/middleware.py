@@ -23,7 +23,7 @@ DISCARDED_BODIES = 8
 
 
 class Envelope:
-    """Pure ASGI: it sees every byte and buffers none.
+    """Pure ASGI: it sees every byte and buffers none. A body's bound is kept where the body is read.
 
     A caller's `X-Request-ID` is kept if it is a word of up to 128 plain characters, else it gets one of ours.
     """
@@ -66,24 +66,24 @@ class Envelope:
                 await refusal(scope, receive, send_named)
                 return
             seconds = min(seconds, int(timeout) / 1_000)
-        RequestContext(request_id, Deadline.after(seconds)).attach(scope)
+        context = RequestContext(request_id, Deadline.after(seconds), self._max_body_bytes)
+        context.attach(scope)
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._max_body_bytes:
-            await _discard(receive, 0, self._max_body_bytes * DISCARDED_BODIES)
-            error = _too_large(self._max_body_bytes)
-            refusal = problem_response(413, error.code, error.detail, request_id=request_id)
-            await refusal(scope, receive, send_named)
-            return
+        announced = int(length) if length.isdecimal() else 0
         received = 0
 
         async def receive_bounded() -> Message:
             nonlocal received
+            most = context.max_body_bytes
+            if received == 0 and announced > most:
+                await _discard(receive, 0, most * DISCARDED_BODIES)
+                raise _too_large(most)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
+            if received > most:
                 if message.get("more_body", False):
-                    await _discard(receive, received, self._max_body_bytes * DISCARDED_BODIES)
-                raise _too_large(self._max_body_bytes)
+                    await _discard(receive, received, most * DISCARDED_BODIES)
+                raise _too_large(most)
             return message
 
         try:

@@ -51,5 +51,5 @@ class Settings:
 
     @property
     def workspaces_dir(self) -> Path:
-        """One folder for each run, made by the engine when the run starts."""
+        """One folder for each run, made when the run starts, or takes its first file."""
         return self.data_dir / "workspaces"

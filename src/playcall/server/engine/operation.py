@@ -19,13 +19,13 @@ from ...models import AgentState, JsonObject, TaskStatus, ToolKind
 from ..clock import utc_now
 from ..settings import Settings
 from ..store.database import Database, Transaction
-from ..store.dialect import insert_for
-from ..store.tables import AgentRow, ArtifactRow, RunRow, TaskRow, ToolRow
+from ..store.tables import AgentRow, RunRow, TaskRow, ToolRow
 from ..tools import ToolContext, ToolFailure, ToolLimits, ToolStopped, builtin_tools, installed_tool
 from ..tools.definition import check_output
 from ..tools.http_request import send
 from ..tools.unbroken import unbroken
-from .announce import Emits, announce_agent, announce_artifact, announce_task
+from .announce import Emits, announce_agent, announce_task
+from .artifacts import enter_artifact
 from .failure import StepFailed, Superseded, failure_of
 from .records import ENDED_TASK
 from .reporter import Reporter
@@ -321,27 +321,12 @@ async def _tool_of(session: AsyncSession, owner_id: str, name: str) -> _Tool | N
 
 
 async def _keep_artifacts(tx: Transaction, run_id: str, step_id: str | None, context: ToolContext) -> None:
+    """What somebody else has written over since has an entry of theirs."""
     run = await tx.session.get(RunRow, run_id)
-    if run is None:
+    if run is None or not context.written:
         return
-    for file in context.written.values():
-        row = ArtifactRow(
-            run_id=run_id,
-            name=file.name,
-            media_type=file.media_type,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            created_at=utc_now(),
-            step_id=step_id,
-        )
-        values = {c.name: getattr(row, c.name) for c in ArtifactRow.__table__.columns}
-        kept = {k: v for k, v in values.items() if k not in ("run_id", "name")}
-        await tx.session.execute(
-            insert_for(tx.session, ArtifactRow)
-            .values(**values)
-            .on_conflict_do_update(index_elements=[ArtifactRow.run_id, ArtifactRow.name], set_=kept)
-        )
-        announce_artifact(tx, run, row)
+    for file in await asyncio.to_thread(context.standing):
+        await enter_artifact(tx, run, file, step_id)
 
 
 def _touch(row: TaskRow | AgentRow) -> None:

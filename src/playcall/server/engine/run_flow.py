@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject, LogLevel, RunStatus, RunWish, Step, StepStatus, TaskStatus
@@ -314,7 +314,9 @@ class RunFlow:
     async def _take_over_files(self, run_id: str, segment: int) -> None:
         """Before a retry's first step: the files of the steps that it reuses, and their entries.
 
-        Done again after a crash, it ends the same. A file that has been removed by hand is not taken over.
+        Done again after a crash, it ends the same. A file that has been removed by hand is not taken over, nor one in
+        whose place the caller has put another by now. What was uploaded to the old run comes along, whatever became of
+        its steps.
 
         Raises:
             Superseded: the segment has lost the run.
@@ -324,18 +326,27 @@ class RunFlow:
             if run is None or run.segment != segment or run.retry_of is None or run.status != RunStatus.QUEUED:
                 return
             reused = select(RunStepRow.id).where(RunStepRow.run_id == run_id, RunStepRow.status == StepStatus.REUSED)
-            files = select(ArtifactRow).where(ArtifactRow.run_id == run.retry_of, ArtifactRow.step_id.in_(reused))
+            files = select(ArtifactRow).where(
+                ArtifactRow.run_id == run.retry_of, or_(ArtifactRow.step_id.in_(reused), ArtifactRow.step_id.is_(None))
+            )
             entries = (await session.execute(files)).scalars().all()
         folder = self._operations.workspace(run_id)
         source = self._operations.workspace(run.retry_of)
-        there = await asyncio.to_thread(_copy_files, source, folder, [entry.name for entry in entries])
-        async with self._database.write() as tx:
-            await _require_segment(tx.session, run_id, segment)
-            await tx.session.execute(delete(ArtifactRow).where(ArtifactRow.run_id == run_id))
-            for entry in entries:
-                if entry.name in there:
-                    values = {c.name: getattr(entry, c.name) for c in ArtifactRow.__table__.columns}
-                    tx.session.add(ArtifactRow(**{**values, "run_id": run_id}))
+        copies = folder.with_name(f".{run_id}")
+        try:
+            await asyncio.to_thread(_copy_files, source, copies, [entry.name for entry in entries])
+            async with self._database.write() as tx:
+                await _require_segment(tx.session, run_id, segment)
+                named = await tx.session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run_id))
+                taken = set(named.scalars())
+                names = [entry.name for entry in entries if entry.name not in taken]
+                there = await asyncio.to_thread(_place_files, copies, folder, names)
+                for entry in entries:
+                    if entry.name in there:
+                        values = {c.name: getattr(entry, c.name) for c in ArtifactRow.__table__.columns}
+                        tx.session.add(ArtifactRow(**{**values, "run_id": run_id}))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
 
     async def _read(self, run_id: str) -> tuple[RunRow | None, dict[str, RunStepRow]]:
         async with self._database.read() as session:
@@ -424,18 +435,26 @@ def _log_interruption(tx: Transaction, run: RunRow, step_id: str) -> None:
     announce_log(tx, run.owner_id, run.id, LogLevel.WARNING, message, step_id=step_id, task_id=None)
 
 
-def _copy_files(source: Path, target: Path, names: Sequence[str]) -> set[str]:
-    """Into a folder that appears at its place when it is whole; which of the files are there then."""
-    if not target.exists():
-        building = target.with_name(f".{target.name}")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        for name in names:
-            if (source / name).is_file():
-                (building / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source / name, building / name)
-        building.rename(target)
-    return {name for name in names if (target / name).is_file()}
+def _copy_files(source: Path, copies: Path, names: Sequence[str]) -> None:
+    """Those of the files that are there."""
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir(parents=True)
+    for name in names:
+        if (source / name).is_file():
+            (copies / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, copies / name)
+
+
+def _place_files(copies: Path, target: Path, names: Sequence[str]) -> set[str]:
+    """Moves copies to their places, and says which it did."""
+    placed: set[str] = set()
+    for name in names:
+        # The caller's own file may stand where a folder is needed, or the other way round: then it is the caller's.
+        with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (copies / name).replace(target / name)
+            placed.add(name)
+    return placed
 
 
 def _touch(run: RunRow) -> None:

@@ -42,10 +42,12 @@ _MEANINGS = {
     412: "It has been changed meanwhile (If-Match).",
     413: "Too large.",
     415: "A media type that this route does not read.",
+    416: "It has no such part (Range).",
     422: "What was sent can be read, but fields of it cannot be taken.",
     429: "Too many requests.",
     503: "Cannot be done now; try again.",
     504: "The caller's deadline was over first; nothing has been changed.",
+    507: "The server has no room for it.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Runs: a playbook's executions, and what they leave behind."""
+"""Runs: a playbook's executions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import Annotated
 
 from fastapi import Body, Query, Request, Response
 from sqlalchemy import select
-from starlette.responses import FileResponse
 
-from playcall.models import Artifact, InputSpec, LogLevel, LogLine, Page, Run, RunId, RunRequest, RunStep
+from playcall.models import InputSpec, LogLevel, LogLine, Page, Run, RunId, RunRequest, RunStep
 from playcall.models.event import RunLogData
 from playcall.models.ids import PlaybookId
 from playcall.models.topic import RUNS, run_topic
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
 from playcall.server.command import Command
-from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep, SettingsDep
+from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
 from playcall.server.engine import bind_inputs
-from playcall.server.engine.records import artifact_of, run_of, step_of
+from playcall.server.engine.records import run_of, step_of
 from playcall.server.log import read_topic
 from playcall.server.paging import PageRequestDep, read_page
-from playcall.server.problems import ApiError, not_found
+from playcall.server.problems import ApiError
 from playcall.server.store.database import Transaction
-from playcall.server.store.tables import ArtifactRow, EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
+from playcall.server.store.tables import EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
 
-from .engine_access import EngineDep, decode_number, decode_place, encode_place, own_row
+from .engine_access import EngineDep, decode_number, encode_place, own_row
 from .routing import api_router, problems
 
 __all__ = ["router"]
@@ -205,56 +204,6 @@ async def runs_logs(
     following = encode_place(str(shown[-1].seq)) if len(lines) > page.limit else None
     answer = Page[LogLine](items=shown, next_cursor=following)
     return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
-
-
-@router.get(
-    "/runs/{run_id}/artifacts",
-    response_model=Page[Artifact],
-    responses=problems(404),
-    summary="The files that a run made",
-)
-async def runs_artifacts(run_id: RunId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep) -> Response:
-    """In the order of their names."""
-    after = decode_place(page.cursor) if page.cursor is not None else ""
-    async with database.read() as session:
-        await own_row(session, RunRow, caller, run_id, "run")
-        statement = select(ArtifactRow).where(ArtifactRow.run_id == run_id, ArtifactRow.name > after)
-        found = (await session.execute(statement.order_by(ArtifactRow.name).limit(page.limit + 1))).scalars().all()
-        topic = await read_topic(session, caller.user_id, run_topic(run_id))
-    rows = found[: page.limit]
-    following = encode_place(rows[-1].name) if len(found) > page.limit else None
-    answer = Page[Artifact](items=[artifact_of(row) for row in rows], next_cursor=following)
-    return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
-
-
-@router.get(
-    "/runs/{run_id}/artifacts/{name:path}",
-    response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {}}, "description": "The file."}, **problems(404)},
-    summary="Download one of a run's files",
-)
-async def runs_artifact(
-    run_id: RunId, name: str, request: Request, caller: CallerDep, database: DatabaseDep, settings: SettingsDep
-) -> Response:
-    """Its ETag is the content's SHA-256. Always an attachment: a run's file is nobody's web page."""
-    async with database.read() as session:
-        await own_row(session, RunRow, caller, run_id, "run")
-        row = await session.get(ArtifactRow, (run_id, name))
-    if row is None:
-        raise not_found("artifact")
-    etag = f'"{row.sha256}"'
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(None, 304, {"ETag": etag})
-    # The name is one that a tool wrote, and was checked then; a file that was removed by hand is not there.
-    path = settings.workspaces_dir / run_id / row.name
-    if not path.is_file():
-        raise not_found("artifact")
-    return FileResponse(
-        path,
-        media_type=row.media_type,
-        filename=path.name,
-        headers={"ETag": etag, "X-Content-Type-Options": "nosniff"},
-    )
 
 
 async def _act(

@@ -3,13 +3,15 @@
 A package offers a tool by an entry point of the group `playcall.tools` that names what `tool` made.
 """
 
-from .context import ToolContext, ToolLimits, WrittenFile
+from .context import ToolContext, ToolLimits
 from .definition import AnyTool, Parameters, ToolDefinition, tool
 from .failure import ToolFailure, ToolStopped
 from .registry import builtin_tools, installed_names, installed_parameters, installed_tool
+from .workspace import NewFile, WrittenFile
 
 __all__ = [
     "AnyTool",
+    "NewFile",
     "Parameters",
     "ToolContext",
     "ToolDefinition",

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import mimetypes
-import os
-import re
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from ...models import LogLevel
 from .failure import ToolFailure, ToolStopped
+from .workspace import NewFile, WrittenFile, refuse_odd
 
-__all__ = ["ToolContext", "ToolLimits", "WrittenFile", "printable"]
+__all__ = ["ToolContext", "ToolLimits", "printable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_MEDIA_TYPE = re.compile(r"[\w.+-]{1,90}/[\w.+-]{1,90}(?:; ?charset=[\w-]{1,20})?", re.ASCII)
-_MAX_PATH_CHARACTERS = 400
 
 Progress = Callable[[float, float | None, str], None]
 Log = Callable[[LogLevel, str], None]
@@ -46,16 +39,6 @@ class ToolLimits:
     max_file_bytes: int = 16 * 1024 * 1024
     max_http_bytes: int = 4 * 1024 * 1024
     allow_private_addresses: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """A file that a tool wrote; `name` is its path within the workspace, with `/`."""
-
-    name: str
-    media_type: str
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(slots=True)
@@ -123,7 +106,7 @@ class ToolContext:
         Raises:
             ToolFailure: `path_refused` (outside, or with `..`) or `not_found`.
         """
-        _refuse_odd(path)
+        refuse_odd(path)
         workspace = self.workspace.resolve()
         read_roots = [root.resolve() for root in self.read_roots]
         roots = [*read_roots, workspace] if roots_first else [workspace, *read_roots]
@@ -180,52 +163,21 @@ class ToolContext:
         Raises:
             ToolFailure: `path_refused`, `parameters_invalid` (the media type), `too_large`, or `unwritable`.
         """
-        _refuse_odd(path)
-        if Path(path).is_absolute():
-            raise ToolFailure("path_refused", f"{path!r} is absolute: files are written in the run's workspace only")
-        if media_type is not None and not _MEDIA_TYPE.fullmatch(media_type):
-            raise ToolFailure("parameters_invalid", f"{media_type!r} is not a media type")
-        if len(content) > self.limits.max_file_bytes:
-            raise ToolFailure("too_large", f"{path!r} would have {len(content)} bytes, more than the limit allows")
-        name = PurePosixPath(*Path(path).parts).as_posix()
-        if name in ("", "."):
-            raise ToolFailure("path_refused", "a file needs a name")
-        workspace = self.workspace.resolve()
-        target = workspace / name
-        folder = target.parent
-        # The nearest folder that exists must be the workspace's own before anything is made under it.
-        standing = folder
-        while not standing.exists() and not standing.is_symlink():
-            standing = standing.parent
-        if not standing.resolve().is_relative_to(workspace):
-            raise ToolFailure("path_refused", f"{path!r} leads out of the run's workspace")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                # A rename replaces a symbolic link at the target instead of following it.
-                os.replace(temporary, target)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            with NewFile(self.workspace, path, max_bytes=self.limits.max_file_bytes, media_type=media_type) as file:
+                file.write(content)
+                entry = file.place()
+                file.keep()
         except OSError as error:
             raise ToolFailure("unwritable", f"{path!r} cannot be written: {error.strerror}") from error
-        kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        entry = WrittenFile(name, kind, len(content), hashlib.sha256(content).hexdigest())
-        self.written[name] = entry
+        self.written[entry.name] = entry
         return entry
+
+    def standing(self) -> list[WrittenFile]:
+        """What this call has written and nobody has written over."""
+        return [file for file in self.written.values() if file.stands_in(self.workspace)]
 
 
 def printable(text: str) -> str:
     """The text without lone surrogates, as the names of files hold them whose bytes are not UTF-8."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _refuse_odd(path: str) -> None:
-    if not path or len(path) > _MAX_PATH_CHARACTERS or "\0" in path or ".." in Path(path).parts or "\\" in path:
-        raise ToolFailure(
-            "path_refused",
-            f"{path[:_MAX_PATH_CHARACTERS]!r} is refused: no empty or endless path, no '..', no backslash, no NUL",
-        )

@@ -73,7 +73,7 @@ class RunStepRow(Base):
 
 
 class ArtifactRow(Base):
-    """A file in the run's workspace, as it was when its step ended."""
+    """A file in the run's workspace, as it was when its step ended, or when it was uploaded: then no step made it."""
 
     __tablename__ = "artifacts"
 

@@ -1,0 +1,79 @@
+"""A request's body on its way into a workspace: never whole in memory, off the loop, and gone if anything fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+
+from playcall.models import FieldProblem
+
+from .context import context_of, deadline_exceeded
+from .problems import ApiError, invalid
+from .tools import NewFile, ToolFailure
+from .tools.unbroken import unbroken
+
+__all__ = ["incoming_file"]
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NAME_TAKEN = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
+
+
+@asynccontextmanager
+async def incoming_file(request: Request, file: NewFile, max_bytes: int) -> AsyncGenerator[NewFile]:
+    """The file with the request's whole body in it, finished and not yet placed; it is closed on leaving.
+
+    Raises:
+        ApiError: 413; 422: the file's place is refused; 409 `name_taken`; 507 `storage_full`; 504: the deadline came
+            before the body's end. 400 for the log: the client has left.
+    """
+    context = context_of(request)
+    context.max_body_bytes = max_bytes
+    try:
+        try:
+            await unbroken(asyncio.to_thread(file.open))
+            try:
+                async with asyncio.timeout(context.deadline.remaining_seconds()):
+                    async with contextlib.aclosing(request.stream()) as pieces:
+                        async for piece in pieces:
+                            await unbroken(asyncio.to_thread(file.write, piece))
+                    await unbroken(asyncio.to_thread(file.finish))
+            except TimeoutError:
+                raise deadline_exceeded() from None
+            except ClientDisconnect:
+                raise ApiError(400, "bad_request", "the body broke off") from None
+            yield file
+        finally:
+            await unbroken(asyncio.to_thread(file.close))
+    except ToolFailure as failure:
+        raise refusal(failure) from None
+    except OSError as error:
+        known = _known(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def refusal(failure: ToolFailure) -> ApiError:
+    """What a workspace refuses, as an answer."""
+    if failure.code == "too_large":
+        return ApiError(413, "body_too_large", failure.message)
+    if failure.code == "parameters_invalid":
+        return ApiError(415, "unsupported_media_type", failure.message)
+    return invalid(failure.message, [FieldProblem(loc=["path", "name"], msg=failure.message, type=failure.code)])
+
+
+def _known(error: OSError) -> ApiError | None:
+    """What a caller can understand; the rest is the server's own trouble."""
+    if error.errno in _NO_ROOM:
+        return ApiError(507, "storage_full", "the server's disk has no room for it; nothing has been kept")
+    if error.errno in _NAME_TAKEN:
+        return ApiError(409, "name_taken", "a file stands where this one needs a folder, or a folder where it would be")
+    if error.errno == errno.ENAMETOOLONG:
+        message = "a part of the name is longer than the server's disk allows"
+        return invalid(message, [FieldProblem(loc=["path", "name"], msg=message, type="path_refused")])
+    return None
