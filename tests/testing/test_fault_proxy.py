@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from playcall.testing.fault_proxy import FaultProxy
+from playcall.testing.fault_proxy import FaultProxy, Loss, ProxiedRequest
 
 PATIENCE_SECONDS = 10.0
 """How long a test waits for what must come; no test waits this long when things are right."""
@@ -239,6 +239,203 @@ def test_delay_makes_each_piece_wait(upstream: Upstream, proxy: FaultProxy) -> N
         assert read(server, 4) == b"late"
 
 
+# --- lost answers ---------------------------------------------------------------------------------------------------------
+
+GET = b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /things?a=b HTTP/1.1\r\nHost: h\r\nIdempotency-Key: k\r\nContent-Length: 4\r\n\r\nbody"
+ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+
+
+def exchange(client: socket.socket, server: socket.socket, request: bytes = POST) -> None:
+    """One that succeeds."""
+    client.sendall(request)
+    assert read(server, len(request)) == request
+    server.sendall(ANSWER)
+    assert read(client, len(ANSWER)) == ANSWER
+
+
+def test_an_answer_lost_before_leaves_the_upstream_without_the_request(upstream: Upstream, proxy: FaultProxy) -> None:
+    proxy.lose_answers(when="before")
+    with dial(proxy) as client:
+        server = upstream.accept()
+        client.sendall(POST)
+        assert read_until_reset(client) == b""
+        assert read_until_reset(server) == b""
+        assert (proxy.answers_lost, proxy.bytes_up) == (1, 0)
+
+
+def test_an_answer_lost_after_leaves_the_upstream_with_the_whole_request(upstream: Upstream, proxy: FaultProxy) -> None:
+    proxy.lose_answers(when="after")
+    with dial(proxy) as client:
+        server = upstream.accept()
+        client.sendall(POST)
+        assert read(server, len(POST)) == POST
+        assert (proxy.connections, proxy.answers_lost) == (1, 0)
+        server.sendall(ANSWER)
+        assert read_until_reset(client) == b""
+        assert read_until_reset(server) == b""
+        assert (proxy.answers_lost, proxy.bytes_down) == (1, 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_so_many_answers_are_lost_as_were_asked_for_whatever_connection_they_come_on(
+    upstream: Upstream, proxy: FaultProxy, when: Loss
+) -> None:
+    proxy.lose_answers(2, when=when)
+    for _ in range(2):
+        with dial(proxy) as client:
+            server = upstream.accept()
+            client.sendall(GET)
+            if when == "after":
+                assert read(server, len(GET)) == GET
+                server.sendall(ANSWER)
+            assert read_until_reset(client) == b""
+    with dial(proxy) as client:
+        server = upstream.accept()
+        for _ in range(3):
+            exchange(client, server)
+    assert proxy.answers_lost == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_later_request_on_an_open_connection_is_met(upstream: Upstream, proxy: FaultProxy, when: Loss) -> None:
+    with dial(proxy) as client:
+        server = upstream.accept()
+        exchange(client, server)
+        exchange(client, server, GET)
+        proxy.lose_answers(when=when)
+        client.sendall(POST)
+        if when == "after":
+            assert read(server, len(POST)) == POST
+            server.sendall(ANSWER)
+        assert read_until_reset(client) == b""
+        assert read_until_reset(server) == b""
+
+
+def test_a_request_that_began_before_the_fault_is_answered_and_the_next_is_not(
+    upstream: Upstream, proxy: FaultProxy
+) -> None:
+    with dial(proxy) as client:
+        server = upstream.accept()
+        client.sendall(POST[:-2])
+        assert read(server, len(POST) - 2) == POST[:-2]
+        proxy.lose_answers(when="before")
+        client.sendall(POST[-2:])
+        assert read(server, 2) == POST[-2:]
+        server.sendall(ANSWER)
+        assert read(client, len(ANSWER)) == ANSWER
+        client.sendall(POST)
+        assert read_until_reset(client) == b""
+        assert read_until_reset(server) == b""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_body_of_many_pieces_is_taken_whole_before_its_answer_is_lost(
+    upstream: Upstream, proxy: FaultProxy, when: Loss
+) -> None:
+    body = bytes(range(256)) * 20_000
+    request = b"PUT /big HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    proxy.lose_answers(when=when)
+    with dial(proxy) as client:
+        server = upstream.accept()
+        sender = threading.Thread(target=client.sendall, args=(request[:-1],))
+        sender.start()
+        if when == "after":
+            assert read(server, len(request) - 1) == request[:-1]
+        sender.join()
+        assert (proxy.connections, proxy.answers_lost) == (1, 0)
+        client.sendall(request[-1:])
+        if when == "after":
+            assert read(server, 1) == request[-1:]
+            server.sendall(ANSWER)
+        assert read_until_reset(client) == b""
+        assert read_until_reset(server) == b""
+
+
+def test_what_the_upstream_says_before_it_has_the_request_is_not_the_answer(
+    upstream: Upstream, proxy: FaultProxy
+) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    with dial(proxy) as client:
+        server = upstream.accept()
+        exchange(client, server)
+        proxy.lose_answers(when="after")
+        client.sendall(POST[:-2])
+        assert read(server, len(POST) - 2) == POST[:-2]
+        server.sendall(early)
+        assert read(client, len(early)) == early
+        client.sendall(POST[-2:])
+        assert read(server, 2) == POST[-2:]
+        server.sendall(ANSWER)
+        assert read_until_reset(client) == b""
+
+
+def test_a_function_decides_by_method_path_and_headers(upstream: Upstream, proxy: FaultProxy) -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    def decide(request: ProxiedRequest) -> Loss | None:
+        seen.append((request.method, request.path, request.headers.get("idempotency-key")))
+        return "before" if request.method == "POST" else None
+
+    proxy.lose_answers_by(decide)
+    with dial(proxy) as client:
+        server = upstream.accept()
+        exchange(client, server, GET)
+        client.sendall(POST)
+        assert read_until_reset(client) == b""
+    assert seen == [("GET", "/things", None), ("POST", "/things?a=b", "k")]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        pytest.param(b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", id="upgrade"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", id="chunked"),
+        pytest.param(b"\x16\x03\x01\x00\xa5\r\n\r\n", id="TLS"),
+        pytest.param(b"hello\r\n", id="no HTTP"),
+    ],
+)
+def test_what_cannot_be_read_passes_untouched(upstream: Upstream, proxy: FaultProxy, opening: bytes) -> None:
+    proxy.lose_answers(9, when="before")
+    with dial(proxy) as client:
+        server = upstream.accept()
+        exchange(client, server, opening)
+        exchange(client, server)
+    assert proxy.answers_lost == 0
+
+
+def test_heal_lets_an_answer_through_that_was_to_be_lost(upstream: Upstream, proxy: FaultProxy) -> None:
+    proxy.lose_answers(9, when="after")
+    with dial(proxy) as client:
+        server = upstream.accept()
+        client.sendall(POST)
+        assert read(server, len(POST)) == POST
+        proxy.heal()
+        server.sendall(ANSWER)
+        assert read(client, len(ANSWER)) == ANSWER
+        exchange(client, server)
+    assert proxy.answers_lost == 0
+
+
+@pytest.mark.parametrize(
+    ("decide", "raised"), [(lambda request: request.headers["X-Missing"], KeyError), (lambda request: True, ValueError)]
+)
+def test_a_function_that_fails_is_heard_of_when_the_proxy_is_closed(
+    upstream: Upstream, decide: Callable[[ProxiedRequest], Loss | None], raised: type[Exception]
+) -> None:
+    with pytest.raises(raised), FaultProxy(upstream.address) as proxy:  # noqa: PT012 - the end of the block raises
+        proxy.lose_answers_by(decide)
+        with dial(proxy) as client:
+            upstream.accept()
+            client.sendall(GET)
+            assert read_until_reset(client) == b""
+        assert proxy.answers_lost == 0
+    proxy.close()
+
+
+# --- its life -------------------------------------------------------------------------------------------------------------
+
+
 def test_a_dead_upstream_resets_the_client_and_one_that_comes_later_is_used(proxy: FaultProxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
@@ -306,6 +503,8 @@ def test_it_says_that_it_must_be_started_first_and_only_once(upstream: Upstream)
         lambda p: p.delay(float("inf")),
         lambda p: p.cut_after(-1),
         lambda p: p.cut_after(1, times=0),
+        lambda p: p.lose_answers(0),
+        lambda p: p.lose_answers(1, when="never"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(proxy: FaultProxy, wrong: object) -> None:

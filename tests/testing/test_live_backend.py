@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,34 @@ def test_killed_and_restarted_it_is_the_same_backend() -> None:
         assert client.agents.get(agent.id) == agent
         assert "playcall serves" in backend.log
         assert key not in backend.log
+        assert backend.log_since(backend.log_bytes) == ""
         assert key not in repr(backend)
         assert backend.stop() == 0
         assert not backend.running
     assert not folder.exists()
     backend.close()
+
+
+@pytest.mark.xdist_group("subprocesses")
+async def test_a_user_that_is_added_finds_nothing_of_others_and_takes_no_name_from_them() -> None:
+    """Asked for where an event loop runs, as async tests do."""
+    spec = {"name": "Reader", "tools": ["text.stats"]}
+    with LiveBackend() as backend, Playcall(backend.url, auth=ApiKey(backend.api_key)) as first:
+        first.agents.create(spec)
+        keys = {backend.add_user(), backend.add_user()}
+        assert len(keys) == 2
+        for key in keys:
+            with Playcall(backend.url, auth=ApiKey(key)) as other:
+                assert list(other.agents.list()) == []
+                other.agents.create(spec)
+        assert len(list(first.agents.list())) == 1
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "typer"])
+def test_a_missing_extra_is_named_with_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(BackendStartError, match=rf"needs {missing}: pip install 'playcall\[server,cli\]'$"):
+        LiveBackend().start()
 
 
 @pytest.mark.xdist_group("subprocesses")
@@ -59,6 +83,8 @@ def test_what_is_not_started_says_so() -> None:
     for ask in ("url", "pid", "log_path"):
         with pytest.raises(RuntimeError, match="not started"):
             getattr(backend, ask)
+    with pytest.raises(RuntimeError, match="not started"):
+        backend.add_user()
     with pytest.raises(RuntimeError, match="give api_key="):
         _ = backend.api_key
     backend.kill()

@@ -67,7 +67,7 @@ async def test_an_async_handler_may_take_its_time(blocking: bool) -> None:
 
     async with api(blocking, handler) as client:
         answer = await value(client.answer("GET", "/x"))
-        assert (answer.wire.body, answer.wire.headers["x"]) == (b"text", "y")
+        assert (answer.body, answer.headers["x"]) == (b"text", "y")
 
 
 async def test_a_body_can_break_off() -> None:

@@ -1,7 +1,7 @@
 """For the tests of programs that use playcall: a mock transport, a live backend, a fault proxy, a delivery oracle.
 
 Nothing is imported until its name is used (PEP 562): `MockTransport` needs no more than the client does, `LiveBackend`
-needs the extra `server`.
+needs the extras `server` and `cli`. The fixtures for pytest are in `pytest_plugin`, which pytest loads by itself.
 """
 
 from __future__ import annotations
@@ -10,19 +10,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .fault_proxy import FaultProxy, ProxiedRequest
+    from .live_backend import BackendStartError, LiveBackend
     from .mock_transport import MockAnswer, MockFault, MockRequest, MockTransport
+    from .oracle import DeliveryOracle, Verdict, read_log, read_log_async
 
 __all__ = [
-    "DeliveryOracle",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
-    "FaultProxy",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
-    "LiveBackend",  # pyright: ignore[reportUnsupportedDunderAll] - given by __getattr__
+    "BackendStartError",
+    "DeliveryOracle",
+    "FaultProxy",
+    "LiveBackend",
     "MockAnswer",
     "MockFault",
     "MockRequest",
     "MockTransport",
+    "ProxiedRequest",
+    "Verdict",
+    "read_log",
+    "read_log_async",
 ]
 
 _HOMES = {
+    "BackendStartError": "live_backend",
     "DeliveryOracle": "oracle",
     "FaultProxy": "fault_proxy",
     "LiveBackend": "live_backend",
@@ -30,6 +39,10 @@ _HOMES = {
     "MockFault": "mock_transport",
     "MockRequest": "mock_transport",
     "MockTransport": "mock_transport",
+    "ProxiedRequest": "fault_proxy",
+    "Verdict": "oracle",
+    "read_log": "oracle",
+    "read_log_async": "oracle",
 }
 
 

@@ -7,34 +7,27 @@
 
 It runs on a thread of its own, so it serves blocking and async tests alike. Every method may be called from any thread;
 they take effect before they return, which takes well under a millisecond, so they may be called from an event loop too.
-Nothing is looked at: bytes go through as they come, TLS included.
+Bytes go through as they come, TLS included. Only lost answers need plain HTTP/1.1: there the proxy reads the heads of
+requests, and changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
-__all__ = ["Direction", "FaultProxy"]
+from .fault_line import Direction, Line, Loss, opened
+from .request_reader import ProxiedRequest
+
+__all__ = ["Direction", "FaultProxy", "Loss", "ProxiedRequest"]
 
 T = TypeVar("T")
 
-Direction = Literal["up", "down", "both"]
-"""`up` is what the client sends, `down` what the upstream answers."""
-
-CHUNK_BYTES: Final = 65_536
-"""What one direction of one connection holds in memory at the most."""
-BACKLOG: Final = 256
 CONTROL_SECONDS: Final = 10.0
 """A control call that takes longer has found a dead proxy thread."""
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: close sends RST (RFC 9293 section 3.10.7.4), and drops what is unsent."""
 
 
 class FaultProxy:
@@ -56,7 +49,7 @@ class FaultProxy:
         self._scheme, self._upstream = _address(upstream)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._line: _Line | None = None
+        self._line: Line | None = None
 
     def __repr__(self) -> str:
         host, port = self._upstream
@@ -72,17 +65,23 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._main, args=(ready,), name="playcall-fault-proxy", daemon=True)
         self._thread.start()
         ready.wait()
-        self._line = self._ask(lambda: _opened(self._upstream))
+        self._line = self._ask(lambda: opened(self._upstream))
         return self
 
     def close(self) -> None:
-        """Resets what is open, stops listening and ends the thread. Closing twice is no error."""
+        """Resets what is open, stops listening and ends the thread. Closing twice is no error.
+
+        Raises:
+            Exception: what a function that was given to `lose_answers_by` raised, the first time that it did.
+        """
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             return
         if self._line is not None:
             self._ask(self._line.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CONTROL_SECONDS)
+        if self._line is not None and self._line.failure is not None:
+            raise self._line.failure
 
     def __enter__(self) -> Self:
         return self.start()
@@ -122,6 +121,11 @@ class FaultProxy:
         """Forwarded to clients."""
         return self._running.bytes_down
 
+    @property
+    def answers_lost(self) -> int:
+        """By `lose_answers` and `lose_answers_by`, since the start. A test that loses at random makes sure that it did."""
+        return self._running.answers_lost
+
     # --- faults -------------------------------------------------------------------------------------------------------
 
     def cut(self) -> int:
@@ -139,6 +143,37 @@ class FaultProxy:
         if count < 0 or (times is not None and times < 1):
             raise ValueError("cut_after takes a count of 0 or more, and times of 1 or more")
         self._ask(lambda: self._running.set_cut_after(count, direction, times))
+
+    def lose_answers(self, count: int = 1, *, when: Loss = "after") -> None:
+        """Loses the answers of the next `count` requests: a client sees its connection reset where an answer was due.
+
+        Only requests in plain HTTP/1.1 whose head tells the length of their body count. An upgrade, a body in chunks or
+        after `Expect`, TLS: such a connection goes through untouched from there on. Pipelining is not understood.
+
+        Args:
+            when: "after" passes the request on and resets once the upstream begins to answer, so it has been done;
+                "before" takes the whole request and resets without passing it on. The client cannot tell which.
+        """
+        if count < 1 or when not in ("before", "after"):
+            raise ValueError('lose_answers takes a count of 1 or more, and when="before" or "after"')
+        left = count
+
+        def next_ones(request: ProxiedRequest) -> Loss | None:
+            nonlocal left
+            left -= 1
+            return when if left >= 0 else None
+
+        self.lose_answers_by(next_ones)
+
+    def lose_answers_by(self, decide: Callable[[ProxiedRequest], Loss | None]) -> None:
+        """Loses the answers that `decide` says, as `lose_answers` does, whose place it takes.
+
+        Args:
+            decide: Is given each request's head as it passes, and says "before", "after", or None for an answer that is
+                not lost. Called on the proxy's thread, one request at a time: it must not block. What it raises resets
+                the connection, and is raised again by `close()`.
+        """
+        self._ask(lambda: self._running.set_losses(decide))
 
     def delay(self, seconds: float) -> None:
         """Lets each piece wait so long before it goes on, in each direction."""
@@ -164,7 +199,7 @@ class FaultProxy:
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     @property
-    def _running(self) -> _Line:
+    def _running(self) -> Line:
         if self._line is None:
             raise RuntimeError("this fault proxy was not started: use it in a `with`, or call start()")
         return self._line
@@ -181,214 +216,6 @@ class FaultProxy:
         if loop is None or thread is None or not thread.is_alive():
             raise RuntimeError("this fault proxy is closed")
         return asyncio.run_coroutine_threadsafe(act(), loop).result(CONTROL_SECONDS)
-
-
-class _Line:
-    """The listening side and its links; lives on the proxy's loop."""
-
-    def __init__(self, upstream: tuple[str, int], reserved: socket.socket) -> None:
-        self.upstream = upstream
-        # Bound and never listening, it keeps the port ours while connections are refused.
-        self._reserved = reserved
-        self.port: int = reserved.getsockname()[1]
-        self.links: set[_Link] = set()
-        self.taken = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
-        self.delay_seconds = 0.0
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-        self._cut_after: tuple[int, Direction] | None = None
-        self._cuts_left: int | None = None
-        self._accepting: asyncio.Task[None] | None = None
-
-    def listen(self) -> None:
-        if self._accepting is None:
-            self._accepting = asyncio.create_task(self._accept(_bound(self.port)), name="fault-proxy-accept")
-
-    async def refuse(self) -> None:
-        if self._accepting is not None:
-            await _ended(self._accepting)
-            self._accepting = None
-
-    async def cut(self) -> int:
-        links = list(self.links)
-        for link in links:
-            await link.abort()
-        return len(links)
-
-    async def set_cut_after(self, count: int, direction: Direction, times: int | None) -> None:
-        self._cut_after, self._cuts_left = (count, direction), times
-        for link in self.links:
-            link.cut_after = self._cut_after
-
-    async def set_delay(self, seconds: float) -> None:
-        self.delay_seconds = seconds
-
-    async def hold(self) -> None:
-        self.flowing.clear()
-
-    async def heal(self) -> None:
-        self.delay_seconds = 0.0
-        self._cut_after = self._cuts_left = None
-        for link in self.links:
-            link.cut_after = None
-        self.flowing.set()
-        self.listen()
-
-    async def close(self) -> None:
-        await self.refuse()
-        await self.cut()
-        self._reserved.close()
-
-    def used_a_cut(self) -> None:
-        """One connection was cut by count; after the last of them the others are left alone."""
-        if self._cuts_left is None:
-            return
-        self._cuts_left -= 1
-        if self._cuts_left == 0:
-            self._cut_after = self._cuts_left = None
-            for link in self.links:
-                link.cut_after = None
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                client, _ = await loop.sock_accept(listener)
-                self.taken += 1
-                link = _Link(self, client)
-                link.cut_after = self._cut_after
-                self.links.add(link)
-                link.start()
-
-
-class _Link:
-    """One client's connection and its upstream one."""
-
-    def __init__(self, line: _Line, client: socket.socket) -> None:
-        self._line = line
-        self._client = client
-        self._server: socket.socket | None = None
-        self.cut_after: tuple[int, Direction] | None = None
-        """Bytes that may still go through, and which way they count."""
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._serve(), name="fault-proxy-link")
-
-    async def abort(self) -> None:
-        if self._task is not None:
-            await _ended(self._task)
-        self._drop(reset=True)  # a task that is cancelled before its first step runs no `finally`
-
-    async def _serve(self) -> None:
-        """Forwards until both sides have ended; any other end is a reset on both."""
-        reset = True
-        try:
-            self._client.setblocking(False)
-            self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._server = server = await _connected(self._line.upstream)
-            async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(self._client, server, "up"))
-                pumps.create_task(self._pump(server, self._client, "down"))
-            reset = False
-        except* (OSError, _Cut):
-            pass  # one side broke: the other is told in the same way
-        finally:
-            self._drop(reset=reset)
-
-    def _drop(self, *, reset: bool) -> None:
-        """Closes both sides. Doing it twice is no error."""
-        self._line.links.discard(self)
-        for side in (self._client, self._server):
-            if side is None:
-                continue
-            if reset:
-                with contextlib.suppress(OSError):  # closed, or broken so thoroughly that it takes no option
-                    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            side.close()
-
-    async def _pump(self, source: socket.socket, sink: socket.socket, way: Literal["up", "down"]) -> None:
-        loop, line = asyncio.get_running_loop(), self._line
-        while data := await loop.sock_recv(source, CHUNK_BYTES):
-            if line.delay_seconds:
-                await asyncio.sleep(line.delay_seconds)
-            await line.flowing.wait()
-            piece, last = self._admit(data, way)
-            await loop.sock_sendall(sink, piece)
-            if way == "up":
-                line.bytes_up += len(piece)
-            else:
-                line.bytes_down += len(piece)
-            if last:
-                line.used_a_cut()
-                raise _Cut
-        await line.flowing.wait()
-        with contextlib.suppress(OSError):  # the other side may have gone already
-            sink.shutdown(socket.SHUT_WR)
-
-    def _admit(self, data: bytes, way: Literal["up", "down"]) -> tuple[bytes, bool]:
-        """What of `data` may go on, and whether it is the last that may; taken off the count before it is sent,
-        since the other direction may count too."""
-        if self.cut_after is None or self.cut_after[1] not in (way, "both"):
-            return data, False
-        left, direction = self.cut_after
-        self.cut_after = (max(0, left - len(data)), direction)
-        return data[:left], left <= len(data)
-
-
-class _Cut(Exception):
-    """The link has let through what it may."""
-
-
-async def _opened(upstream: tuple[str, int]) -> _Line:
-    line = _Line(upstream, _bound(0, listening=False))
-    line.listen()
-    return line
-
-
-async def _connected(address: tuple[str, int]) -> socket.socket:
-    """A connected socket, by the first of the host's addresses that answers."""
-    loop = asyncio.get_running_loop()
-    failure: OSError = OSError(f"{address[0]} has no address")
-    for family, kind, protocol, _, target in await loop.getaddrinfo(*address, type=socket.SOCK_STREAM):
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.setblocking(False)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(made, target)
-        except OSError as error:
-            made.close()
-            failure = error
-        except BaseException:
-            made.close()
-            raise
-        else:
-            return made
-    raise failure
-
-
-def _bound(port: int, *, listening: bool = True) -> socket.socket:
-    """A socket on a port that another of ours may hold too: SO_REUSEPORT, since refusing must not lose the port."""
-    made = socket.socket()
-    try:
-        made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind(("127.0.0.1", port))
-        if listening:
-            made.listen(BACKLOG)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancels the task and waits until it has cleaned up."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def _address(upstream: str | tuple[str, int]) -> tuple[str, tuple[str, int]]:

@@ -6,18 +6,20 @@
         backend.restart()    # the same port, the same data
 
 A start takes some seconds, and every method blocks until it is done: on an event loop use `asyncio.to_thread`.
-Needs the extra `server`.
+Needs the extras `server` and `cli`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from os import PathLike, environ
 from pathlib import Path
 from typing import Final, Self
@@ -28,10 +30,12 @@ POLL_SECONDS: Final = 0.01
 """How often the announcement is looked for; a start takes seconds, so this is exact enough and costs nothing."""
 SHOWN_CHARACTERS: Final = 4_000
 """How much of the end of the server's output an error shows."""
+NEEDED: Final = ("fastapi", "uvicorn", "sqlalchemy", "dbos", "typer")
+"""What tells whether the extras are there."""
 
 
 class BackendStartError(RuntimeError):
-    """The server did not start. The message ends with what it wrote."""
+    """The server did not start. The message says what is missing, or ends with what the server wrote."""
 
 
 class LiveBackend:
@@ -81,11 +85,14 @@ class LiveBackend:
         """Starts the server and returns when it answers.
 
         Raises:
-            BackendStartError: it ended, or did not announce itself in time.
+            BackendStartError: an extra is missing, it ended, or it did not announce itself in time.
             RuntimeError: it is running.
         """
         if self.running:
             raise RuntimeError("this backend is running; use restart()")
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if missing:
+            raise BackendStartError(f"a live backend needs {' and '.join(missing)}: pip install 'playcall[server,cli]'")
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="playcall-backend-")
         announcement = self._scratch / "announce.json"
@@ -169,6 +176,23 @@ class LiveBackend:
             raise RuntimeError("no API key is known: this data folder was used before, so give api_key=")
         return self._api_key
 
+    def add_user(self) -> str:
+        """Makes a user in the backend's database, and returns an API key of that user.
+
+        Everything belongs to a user: names, ids and events of others do not exist for whoever brings this key. So a test
+        that has a user of its own is alone in a backend that it shares with others.
+
+        Raises:
+            RuntimeError: the backend was never started.
+        """
+        from ..loop_thread import LoopThread
+        from ..server.settings import DATABASE_FILE
+
+        database = self.data_dir / DATABASE_FILE
+        if not database.exists():
+            raise RuntimeError("this backend was not started: use it in a `with`, or call start()")
+        return LoopThread.shared().call(_add_user, f"sqlite+aiosqlite:///{database}")
+
     @property
     def pid(self) -> int:
         """The process id of the present, or last, server process."""
@@ -193,7 +217,20 @@ class LiveBackend:
     @property
     def log(self) -> str:
         """What its processes wrote so far, the API key left out."""
-        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return self.log_since(0)
+
+    @property
+    def log_bytes(self) -> int:
+        """How much its processes wrote so far."""
+        return self.log_path.stat().st_size if self.log_path.exists() else 0
+
+    def log_since(self, log_bytes: int) -> str:
+        """What its processes wrote after `log_bytes` was this long, the API key left out."""
+        if not self.log_path.exists():
+            return ""
+        with self.log_path.open("rb") as written:
+            written.seek(log_bytes)
+            text = written.read().decode(errors="replace")
         return text if self._api_key is None else text.replace(self._api_key, "[the API key]")
 
     @property
@@ -223,3 +260,19 @@ class LiveBackend:
 
     def _last_words(self) -> str:
         return self.log[-SHOWN_CHARACTERS:].strip() or "(nothing)"
+
+
+async def _add_user(url: str) -> str:
+    from ..models import ApiKeySpec
+    from ..server.auth.accounts import add_api_key, create_user
+    from ..server.store.database import Database
+
+    # A second process on the same SQLite file: its writers wait for each other, which takes no time worth speaking of.
+    database = Database.at(url)
+    try:
+        async with database.write() as tx:
+            user = await create_user(tx.session, f"user-{secrets.token_hex(8)}")
+            key = await add_api_key(tx.session, user.id, ApiKeySpec(name="made for a test"))
+    finally:
+        await database.close()
+    return key.secret
