@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from playcall import ApiKey
+from playcall import ApiKey, deadline
 from playcall.errors import (
     ArtifactNotFoundError,
     InputsInvalidError,
+    RealtimeTimeoutError,
     RunEndedError,
     RunFailedError,
     RunNotEndedError,
@@ -163,6 +164,18 @@ async def test_waiting_has_an_end_and_the_run_goes_on(client: Any, waiting: Any)
     run = await client.playbooks.run(waiting.id)
     with pytest.raises(TimeoutError):
         await client.runs.wait(run.id, timeout_seconds=0.2)
+    assert (await client.runs.get(run.id)).ended_at is None
+    await client.runs.cancel(run.id)
+    await client.runs.wait(run.id, timeout_seconds=30)
+
+
+async def test_a_deadline_bounds_everything_inside_it(client: Any, waiting: Any) -> None:
+    run = await client.playbooks.run(waiting.id)
+    with deadline(0.5), pytest.raises(TimeoutError):
+        await client.runs.wait(run.id)
+    with deadline(0.5), pytest.raises(RealtimeTimeoutError):
+        async for _ in client.runs.watch(run.id):
+            pass
     assert (await client.runs.get(run.id)).ended_at is None
     await client.runs.cancel(run.id)
     await client.runs.wait(run.id, timeout_seconds=30)
