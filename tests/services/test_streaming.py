@@ -377,7 +377,7 @@ async def test_a_blocking_stream_raises_where_it_is_opened_or_read() -> None:
 
 
 def test_a_blocking_stream_is_for_a_with_block() -> None:
-    from playcall.services.downloads import BlockingBody
+    from playcall.services.blocking_body import BlockingBody
 
     with BlockingAPIClient("http://b", transport=MockTransport(lambda r: MockAnswer(json=1))) as client:
         body = BlockingBody(client.awaiting._streamed("GET", "/x", {}))

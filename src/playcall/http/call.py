@@ -10,10 +10,10 @@ from enum import StrEnum
 
 from ..errors import RequestError
 from ..timeline import Attempt, Timeline
-from .answers import ErrorClasses
 from .bodies import Upload
 from .hooks import AttemptEnd, AttemptHook, end
 from .paths import Path
+from .problems import ErrorClasses
 from .retry import SAFE_METHODS, RetryPolicy
 from .transport import TransportFault, WireStream
 

@@ -29,7 +29,7 @@ from ..errors import (
     StatusError,
 )
 from . import hooks, outcome, telemetry
-from .answers import ErrorClasses, decode, encode, problem_of
+from .answers import decode, encode
 from .auth import REFUSED, RFC_6749, Auth, Authenticator, Credentials, TokenFields, TokenGrant
 from .call import Call, Doing, IncomingBody, Progress
 from .deprecation import DeprecationNotices
@@ -38,6 +38,7 @@ from .grants import grant_of
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
 from .paths import Path
+from .problems import ErrorClasses, problem_of
 from .redirects import REDIRECT_STATUSES, judge
 from .retry import Decision, Failure, FailureKind, RetryBudget, RetryPolicy, decide, retry_after_seconds
 from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
@@ -78,6 +79,7 @@ class Engine:
     ) -> None:
         self.base_url = base_url
         self.envelope = envelope
+        self._said = None if envelope is None else envelope.said
         self.transport = transport
         self.authenticator = Authenticator(auth, self._token)
         self.limiter = Limiter(max_concurrency)
@@ -267,7 +269,7 @@ class Engine:
                             continue
                     decision = self._answered_no(progress, answer)
                     if decision.delay_seconds is None:
-                        refusal = outcome.refused(progress, answer, self.envelope)
+                        refusal = outcome.refused(progress, answer, self._said)
                         self._failed(progress, str(status), refusal)
                         raise refusal
             finally:
@@ -310,7 +312,7 @@ class Engine:
         return self._outgoing.request(progress, credentials, start)
 
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
-        problem = problem_of(answer.status, answer.headers, answer.body, self.envelope)
+        problem = problem_of(answer.status, answer.headers, answer.body, self._said)
         after = retry_after_seconds(answer.headers, datetime.now(UTC))
         if after is not None and answer.status in _SHARED_PAUSES:
             self._pause_until = max(self._pause_until, time.monotonic() + min(after, MAX_SHARED_PAUSE_SECONDS))

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from typing_extensions import TypedDict, TypeForm
 
 from ..errors import ConfigurationError, EnvelopeError, StatusError
-from .answers import ErrorClasses, adapter, decode, does_not_fit, error_class, problem_in, told, unreadable
+from .answers import adapter, decode, does_not_fit, unreadable
+from .problems import ErrorClasses, error_class, problem_in, told
 
 if TYPE_CHECKING:
     from ..answer import Answer
@@ -131,7 +132,7 @@ class Envelope:
         return self.success is not None and fields[self.success] not in self.ok
 
     def _refusal(self, answer: Answer, fields: Mapping[str, object], own: ErrorClasses | None) -> StatusError:
-        problem = problem_in(fields, answer.status, self)
+        problem = problem_in(fields, answer.status, self.said)
         if problem.detail is None:
             problem = problem.model_copy(update={"title": "its envelope says that it failed"})
         code = problem.code

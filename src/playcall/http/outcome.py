@@ -19,15 +19,14 @@ from ..errors import (
     StatusError,
     VersionMismatchError,
 )
-from .answers import status_error
 from .call import Doing, Progress
 from .paths import origin
+from .problems import Said, status_error
 from .retry import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .envelope import Envelope
     from .limits import Limiter
     from .redirects import Redirect
     from .transport import TransportFault, WireAnswer
@@ -87,14 +86,14 @@ def lost(progress: Progress, fault: TransportFault) -> RequestError:
     )
 
 
-def refused(progress: Progress, answer: WireAnswer, envelope: Envelope | None = None) -> StatusError:
+def refused(progress: Progress, answer: WireAnswer, said: Said | None = None) -> StatusError:
     """The backend said no."""
     error = status_error(
         answer,
         progress.timeline(),
         progress.request_id,
         may_have_happened=progress.may_have_happened,
-        envelope=envelope,
+        said=said,
         own=progress.call.errors,
     )
     if isinstance(error, VersionMismatchError):

@@ -24,7 +24,7 @@ from ..deadline import check_seconds, deadline
 from ..errors import ConfigurationError
 from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
 from ..home_process import HomeProcess
-from ..http.answers import ErrorClasses, adapter
+from ..http.answers import adapter
 from ..http.auth import Auth
 from ..http.call import Call, IncomingBody
 from ..http.engine import READ_TIMEOUT_SECONDS, Engine
@@ -32,12 +32,14 @@ from ..http.envelope import Envelope
 from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path, base_url
 from ..http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
+from ..http.problems import ErrorClasses
 from ..http.proxies import ENVIRONMENT, Proxy, proxy_for
 from ..http.retry import RetryPolicy
 from ..http.transport import AiohttpTransport, Transport
 from ..loop_thread import LoopThread
 from ..status import ConnectionStatus, StatusBoard
-from .downloads import BlockingBody, save
+from .blocking_body import BlockingBody
+from .downloads import save
 from .options import ClientOptions, RequestOptions, Settings
 
 if TYPE_CHECKING:

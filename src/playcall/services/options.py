@@ -10,11 +10,12 @@ from typing import Any, TypedDict
 from ..answer import RawAnswer
 from ..deadline import check_seconds
 from ..errors import ConfigurationError, InvalidArgumentError, StatusError
-from ..http.answers import ErrorClasses, encode
+from ..http.answers import encode
 from ..http.bodies import BodySource, OnProgress, Upload
 from ..http.call import Call
 from ..http.hooks import AttemptHook, check_header
 from ..http.paths import Path, as_path
+from ..http.problems import ErrorClasses
 from ..http.retry import SAFE_METHODS, RetryPolicy
 
 __all__ = ["ClientOptions", "RequestOptions", "Settings", "as_etag"]

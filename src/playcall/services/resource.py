@@ -19,7 +19,7 @@ from .paging import AnyFilter, pages
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-    from ..http.answers import ErrorClasses
+    from ..http.problems import ErrorClasses
 
 __all__ = ["Body", "Resource", "ResourceParts", "ResourceService"]
 

@@ -1,0 +1,80 @@
+"""An answer that is read piece by piece on the blocking face."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Self, cast
+
+from ..blocking_iterator import BlockingIterator
+from ..http.call import IncomingBody
+from ..loop_thread import LoopThread
+from ..timeline import Timeline
+
+__all__ = ["BlockingBody"]
+
+CHUNKS_AHEAD: Final = 16
+"""Pieces (64 KiB or so) that are held ready."""
+
+
+class BlockingBody:
+    """A successful answer whose body is still to come, for a thread that may wait for it.
+
+    One task on the loop thread opens the answer, reads ahead and closes it, so that the deadline bounds all of it.
+    """
+
+    def __init__(self, opening: AbstractAsyncContextManager[IncomingBody]) -> None:
+        self._pieces = BlockingIterator(LoopThread.shared(), _opened(opening), read_ahead=CHUNKS_AHEAD)
+        self._head: IncomingBody | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._head = cast("IncomingBody", next(self._pieces))
+        except BaseException:
+            self._pieces.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._pieces.close()
+
+    @property
+    def status(self) -> int:
+        return self._incoming.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._incoming.headers
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the whole body, None where the backend does not say."""
+        return self._incoming.length
+
+    @property
+    def timeline(self) -> Timeline:
+        return self._incoming.timeline
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
+        return cast("Iterator[bytes]", self._pieces)
+
+    def read(self) -> bytes:
+        """The whole body. Raises: ConnectionLostError, when it breaks off."""
+        return b"".join(self.chunks())
+
+    @property
+    def _incoming(self) -> IncomingBody:
+        if self._head is None:
+            raise RuntimeError("use it in a `with` block")
+        return self._head
+
+
+async def _opened(opening: AbstractAsyncContextManager[IncomingBody]) -> AsyncIterator[IncomingBody | bytes]:
+    """The head first, then the pieces: one iterator, so that one task drives all of it."""
+    async with opening as incoming:
+        yield incoming
+        async with contextlib.aclosing(incoming.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
