@@ -92,7 +92,7 @@ class LogLine(WireModel, frozen=True):
 
 
 class Artifact(WireModel, frozen=True):
-    """A file that a run made. `name` is its path within the run's workspace."""
+    """A file of a run, made by it or brought to it. `name` is its path within the run's workspace."""
 
     name: str
     media_type: str
