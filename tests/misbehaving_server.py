@@ -4,7 +4,8 @@
         ... server.url, server.requests, server.connections
 
 A script is a function `(Request) -> act`; an act is an async function that is given the `Exchange` and writes, waits,
-breaks off or resets as it likes. `ok`, `answer`, `close`, `reset`, `raw`, `silence` … make the usual ones.
+breaks off or resets as it likes. `ok`, `answer`, `close`, `reset`, `raw`, `silence` … make the usual ones. With a
+`greeting`, the server says that at once on every connection and never reads a request.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ def reset() -> Act:
     return act
 
 
+def said(data: bytes) -> Act:
+    """These bytes, and then the next request."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.write(data)
+
+    return act
+
+
 def raw(data: bytes, *, then_reset: bool = False) -> Act:
     """These bytes, then the end."""
 
@@ -118,6 +128,26 @@ def half(body: bytes = b'{"name": "abcdefgh"}') -> Act:
     )
 
 
+def repeated(piece: bytes, *, first: bytes = b"", pause_seconds: float = 0.005) -> Act:
+    """These bytes, then the piece again and again until the client leaves."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.write(first)
+        while True:
+            await exchange.write(piece)
+            await asyncio.sleep(pause_seconds)
+
+    return act
+
+
+def late(seconds: float, then: Act) -> Act:
+    async def act(exchange: Exchange) -> None:
+        await asyncio.sleep(seconds)
+        await then(exchange)
+
+    return act
+
+
 def silence(first: bytes = b"") -> Act:
     """These bytes, then nothing until the client leaves."""
 
@@ -134,6 +164,7 @@ def silence(first: bytes = b"") -> Act:
 class MisbehavingServer:
     script: Script
     read_bodies: bool = True
+    greeting: bytes | None = None
     requests: list[Request] = field(default_factory=list[Request])
     connections: int = 0
     open_now: int = 0
@@ -158,9 +189,18 @@ class MisbehavingServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """One a connection, running on the loop of the test."""
+        return frozenset(self._tasks)
+
     async def wait_until_nobody_is_connected(self) -> None:
-        async with asyncio.timeout(3):
-            while self.open_now:
+        await self.wait_until_at_most(0)
+
+    async def wait_until_at_most(self, connections: int) -> None:
+        """Until it has seen the client leave all others."""
+        async with asyncio.timeout(5):
+            while self.open_now > connections:
                 await asyncio.sleep(0.005)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,6 +214,8 @@ class MisbehavingServer:
         connection, on_connection = self.connections, 0
         exchange = Exchange(reader, writer)
         try:
+            if self.greeting is not None:
+                await silence(self.greeting)(exchange)
             while exchange.keep:
                 request_line = await reader.readline()
                 if not request_line.strip():
@@ -185,6 +227,8 @@ class MisbehavingServer:
                     headers.add(name.strip(), value.strip())
                 length = int(headers.get("Content-Length", "0"))
                 body = await reader.readexactly(length) if length and self.read_bodies else b""
+                if self.read_bodies and headers.get("Transfer-Encoding") == "chunked":
+                    body = await _chunked(reader)
                 on_connection += 1
                 request = Request(len(self.requests) + 1, on_connection, connection, method, target, headers, body)
                 self.requests.append(request)
@@ -194,3 +238,13 @@ class MisbehavingServer:
         finally:
             self.open_now -= 1
             writer.close()
+
+
+async def _chunked(reader: asyncio.StreamReader) -> bytes:
+    """A body in chunks (RFC 9112 section 7.1), without trailers."""
+    body = b""
+    while size := int((await reader.readline()).strip() or b"0", 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body

@@ -324,27 +324,6 @@ async def test_what_was_begun_before_a_fork_is_refused_in_the_child() -> None:
     assert "before the process forked" in out
 
 
-async def test_multiprocessing_by_fork_and_by_spawn() -> None:
-    async with MisbehavingServer(lambda r: ok(1)) as server:
-        for method in ("fork", "spawn"):
-            source = """
-                import multiprocessing, sys
-                from playcall import BlockingAPIClient
-                def call(url):
-                    with BlockingAPIClient(url) as client:
-                        return client.get("/x")
-                if __name__ == "__main__":
-                    with BlockingAPIClient(sys.argv[1]) as client:
-                        client.get("/x")
-                        with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
-                            print(sum(pool.map(call, [sys.argv[1]] * 4)))
-                            pool.close()
-                            pool.join()
-                """
-            if method == "fork":
-                assert await run(source, server.url, method) == "4"
-
-
 async def test_an_async_client_survives_several_runs_without_a_warning() -> None:
     async with MisbehavingServer(lambda r: ok(1)) as server:
         out = await run(

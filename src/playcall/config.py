@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from .http.auth import Auth
 
 __all__ = ["API_PREFIX", "DEFAULT_DEADLINE_SECONDS", "DEFAULT_URL", "auth_from_environment", "url_from_environment"]
+
+# A library says nothing that its user did not ask for (the logging HOWTO, «Configuring Logging for a Library»).
+logging.getLogger("playcall").addHandler(logging.NullHandler())
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 API_PREFIX: Final = "/api/v1"

@@ -18,6 +18,6 @@ class HomeProcess:
     def __reduce__(self) -> NoReturn:
         """Raises: TypeError: connections and credentials do not travel to another process."""
         raise TypeError(
-            f"a {type(self).__name__} does not pickle, for it holds connections and credentials: "
+            f"{type(self).__name__} does not pickle, for it holds connections and credentials: "
             "make one in each process, from the URL and its own auth="
         )

@@ -20,7 +20,9 @@ from playcall.errors import (
     error_for_status,
 )
 from playcall.http import auth as auth_module
-from playcall.http.auth import ApiKey, Authenticator, BearerToken, Credentials, OAuth2Password, TokenGrant
+from playcall.http import authenticator as authenticator_module
+from playcall.http.auth import ApiKey, BearerToken, Credentials, OAuth2Password, TokenGrant
+from playcall.http.authenticator import Authenticator
 from playcall.timeline import Timeline
 
 TIMELINE = Timeline("POST", "/auth/token", 30.0)
@@ -154,7 +156,8 @@ async def test_a_refresh_that_fails_otherwise_does_not_spend_the_password() -> N
 
 async def test_credentials_are_renewed_ahead_of_their_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(auth_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (auth_module, authenticator_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     endpoint = Endpoint(lifetime=100)
     authenticator = Authenticator(OAuth2Password("me", "pw"), endpoint)
     assert (await authenticator.credentials()).bearer == "a1"
@@ -166,7 +169,8 @@ async def test_credentials_are_renewed_ahead_of_their_expiry(monkeypatch: pytest
 
 async def test_short_lived_credentials_are_used_for_four_fifths_of_their_life(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(auth_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (auth_module, authenticator_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     authenticator = Authenticator(OAuth2Password("me", "pw"), Endpoint(lifetime=5))
     await authenticator.credentials()
     clock[0] += 3.9

@@ -33,6 +33,7 @@ from playcall.http.call import IncomingBody
 from playcall.testing import MockAnswer, MockFault, MockRequest, MockTransport
 from playcall.testing.mock_transport import MockReply
 from tests.both_faces import FACES, api, value
+from tests.stall import Stall
 
 FAST = RetryPolicy(attempts=4, initial_seconds=0.001, max_seconds=0.002)
 OK = MockAnswer(json={"ok": True})
@@ -224,20 +225,21 @@ async def forever(request: MockRequest) -> MockReply:
 
 @FACES
 async def test_the_call_s_own_deadline_the_client_s_and_the_context_s_the_shortest_wins(blocking: bool) -> None:
-    async def timed(make: Callable[[], Any], began: float | None = None) -> float:
-        began = time.monotonic() if began is None else began
-        with pytest.raises(DeadlineExceededError, match="waiting for the answer") as caught:
-            await value(make())
+    async def ends_after(seconds: float, make: Callable[[], Any], began: float) -> None:
+        with Stall() as stall:
+            with pytest.raises(DeadlineExceededError, match="waiting for the answer") as caught:
+                await value(make())
+            took = time.monotonic() - began
         assert isinstance(caught.value, TimeoutError)
         assert caught.value.attempts[-1].decision == "give up: the deadline has come"
-        return time.monotonic() - began
+        assert seconds <= took < seconds + 0.1 + stall.seconds
 
     async with api(blocking, forever, deadline_seconds=0.2) as client:
-        assert 0.2 <= await timed(lambda: client.get("/x")) < 0.3
-        assert 0.05 <= await timed(lambda: client.get("/x", deadline_seconds=0.05)) < 0.15
+        await ends_after(0.2, lambda: client.get("/x"), time.monotonic())
+        await ends_after(0.05, lambda: client.get("/x", deadline_seconds=0.05), time.monotonic())
         began = time.monotonic()  # the context's clock runs from here
         with deadline(10), deadline(0.05), deadline(10):
-            assert 0.05 <= await timed(lambda: client.get("/x", deadline_seconds=None), began) < 0.15
+            await ends_after(0.05, lambda: client.get("/x", deadline_seconds=None), began)
 
 
 @FACES
@@ -642,7 +644,8 @@ async def test_a_redirect_that_may_not_be_followed_is_refused_and_the_backend_is
         with pytest.raises(RedirectRefusedError, match="redirected") as caught:
             await getattr(client, verb)("/x")
         assert "pw" not in caught.value.explain()
-        assert caught.value.may_have_happened is False
+        # 301 to 303 may lead to what was done; 307 and 308 say that it was not.
+        assert caught.value.may_have_happened is (verb != "get" and reply.status not in (307, 308))
         assert client.status.current.state == "online"
     assert len(script.requests) == 1
 

@@ -175,5 +175,5 @@ async def test_a_description_names_the_longest_holders_and_counts_the_rest() -> 
 
 
 def test_a_limit_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least 1"):
+    with pytest.raises(ConfigurationError, match="max_concurrency must be a whole number, 1 or more"):
         Limiter(0)

@@ -19,7 +19,6 @@ from playcall.http.paths import Path, as_path, base_url, origin, path
         ("abc", "/things/abc"),
         ("a b", "/things/a%20b"),
         ("a/b", "/things/a%2Fb"),
-        ("../admin", "/things/..%2Fadmin"),
         ("%2e%2e", "/things/%252e%252e"),
         ("a?x=1#y", "/things/a%3Fx%3D1%23y"),
         ("é", "/things/%C3%A9"),
@@ -31,7 +30,9 @@ def test_a_part_stays_one_part(given: str, sent: str) -> None:
     assert path("/things/{id}", id=given) == Path(sent, "/things/{id}")
 
 
-@pytest.mark.parametrize("hostile", ["", ".", "..", "a\nb", "\x00", "\x7f", "\ud800", None, 3, b"x"], ids=repr)
+@pytest.mark.parametrize(
+    "hostile", ["", ".", "..", "../admin", "a/../b", "..\\x", "a\nb", "\x00", "\x7f", "\ud800", None, 3, b"x"], ids=repr
+)
 def test_a_part_that_is_none_is_refused(hostile: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="id"):
         path("/things/{id}", id=hostile)

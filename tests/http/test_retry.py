@@ -257,6 +257,23 @@ def test_a_budget_never_holds_more_than_its_capacity() -> None:
     assert budget.tokens == 1
 
 
+@given(capacity=st.integers(0, 6), acts=st.lists(st.sampled_from(["take", "earn"]), max_size=300))
+def test_no_history_spends_more_than_the_capacity_and_a_tenth_of_what_succeeded(capacity: int, acts: list[str]) -> None:
+    budget = RetryBudget(capacity)
+    taken = earned = 0
+    for act in acts:
+        if act == "earn":
+            budget.earn()
+            earned += 1
+        else:
+            had = budget.tokens
+            granted = budget.take()
+            assert granted is (had >= 1)
+            taken += granted
+        assert 0 <= budget.tokens <= capacity
+        assert taken <= capacity + 0.1 * earned + 1e-9
+
+
 def test_no_capacity_is_no_limit_and_zero_is_never() -> None:
     unlimited = RetryBudget(None)
     unlimited.earn()

@@ -100,7 +100,8 @@ async def test_each_way_of_breaking_is_one_fault_and_one_request(
         assert caught.value.text
         assert "\n" not in caught.value.text
         assert len(server.requests) == 1
-        await server.wait_until_nobody_is_connected()
+        # Packed wrongly, and yet ended where it should: that connection may be used again.
+        await server.wait_until_at_most(1 if "encoding" in name else 0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

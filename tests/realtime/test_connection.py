@@ -18,7 +18,8 @@ from playcall.errors import (
     RealtimeProtocolError,
     RealtimeTimeoutError,
 )
-from playcall.http.auth import Authenticator, BearerToken, Credentials, TokenEndpoint
+from playcall.http.auth import BearerToken, Credentials, TokenEndpoint
+from playcall.http.authenticator import Authenticator
 from playcall.models.cursor import Cursor
 from playcall.models.event import AnyEvent
 from playcall.models.frames import Events

@@ -234,7 +234,9 @@ async def test_the_deadline_ends_an_upload(blocking: bool) -> None:
 
 
 @FACES
-@pytest.mark.parametrize("wrong", [3, {"a": 1}, object(), Path("/nowhere/at/all"), Path("/")], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "wrong", [3, {"a": 1}, object(), Path("/nowhere/at/all"), Path("/")], ids=lambda wrong: type(wrong).__name__
+)
 async def test_what_gives_no_bytes_is_refused_before_anything_is_sent(blocking: bool, wrong: Any) -> None:
     async with api(blocking, lambda request: MockAnswer(json=1)) as client:
         with pytest.raises(InvalidArgumentError):

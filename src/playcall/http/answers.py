@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pydantic_core
@@ -48,7 +50,7 @@ def encode(value: object) -> bytes:
         InvalidArgumentError: `value` holds something that is not JSON, NaN and infinity included.
     """
     if isinstance(value, BaseModel):
-        return value.model_dump_json(exclude_unset=True, by_alias=True).encode()
+        return _encoded(value)
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_jsonable).encode()
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError: lone surrogates
@@ -57,11 +59,35 @@ def encode(value: object) -> bytes:
 
 def _jsonable(value: object) -> Any:
     if isinstance(value, BaseModel):
-        return json.loads(encode(value))
+        return json.loads(_encoded(value))
     try:
         return pydantic_core.to_jsonable_python(value)
     except pydantic_core.PydanticSerializationError as error:
         raise TypeError(str(error)) from None
+
+
+def _encoded(model: BaseModel) -> bytes:
+    try:
+        body = model.model_dump_json(exclude_unset=True, by_alias=True).encode()
+    except (pydantic_core.PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InvalidArgumentError(f"the body cannot be sent as JSON: {error}") from None
+    if b"null" in body and _holds_no_number(model.model_dump(exclude_unset=True)):  # pydantic writes null for them
+        raise InvalidArgumentError("the body cannot be sent as JSON: it holds a NaN or an infinity")
+    return body
+
+
+def _holds_no_number(value: object) -> bool:
+    """Whether a NaN or an infinity is in it, at any depth."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, float) and not math.isfinite(each):
+            return True
+        if isinstance(each, Mapping):
+            left += cast("Mapping[object, object]", each).values()
+        elif isinstance(each, list | tuple | set | frozenset):
+            left += cast("Iterable[object]", each)
+    return False
 
 
 def decode(answer: Answer, into: TypeForm[T] | None) -> T:

@@ -1,25 +1,22 @@
-"""Credentials: where they come from, when they are renewed, and that only one caller at a time renews them."""
+"""Credentials: what they are, and the ways in which they are had."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextvars
 import inspect
 import math
-import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from ..errors import ClientClosedError, ConfigurationError
+from ..checks import check_header
+from ..errors import AuthenticationError, ConfigurationError, InvalidArgumentError, StatusError
+from .paths import as_path
 
 __all__ = [
     "ApiKey",
     "Auth",
-    "Authenticator",
     "BearerToken",
     "Credentials",
     "OAuth2Password",
@@ -27,7 +24,9 @@ __all__ = [
     "TokenFields",
     "TokenGrant",
     "bearer",
+    "check_auth",
     "check_header_value",
+    "check_lifetime",
 ]
 
 
@@ -113,11 +112,32 @@ def check_header_value(value: str, what: str) -> str:
     return value
 
 
+def check_auth(auth: object) -> None:
+    """Raises: ConfigurationError: it is no scheme, or the class of one."""
+    if auth is not None and (isinstance(auth, type) or not isinstance(auth, Auth)):
+        given = auth.__name__ if isinstance(auth, type) else type(auth).__name__
+        raise ConfigurationError(
+            f"auth= takes an ApiKey(…), BearerToken(…), OAuth2Password(…) or the like, got {given}"
+        )
+
+
+def check_lifetime(seconds: object) -> None:
+    """Raises: ConfigurationError: it is neither None nor a positive number of seconds."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ConfigurationError(f"lifetime_seconds must be positive, got {seconds!r}")
+
+
 class ApiKey:
     """An API key, sent in `header`."""
 
     def __init__(self, key: str, *, header: str = "X-API-Key") -> None:
-        """Raises: ConfigurationError: the key is empty or cannot stand in a header."""
+        """Raises: ConfigurationError: the key is empty, or it or the header's name cannot be sent."""
+        try:
+            check_header(header, "")
+        except InvalidArgumentError as error:
+            raise ConfigurationError(error.message) from None
         self._credentials = Credentials({header: check_header_value(key, "an API key")})
 
     def __repr__(self) -> str:
@@ -139,8 +159,7 @@ class BearerToken:
 
     def __init__(self, token: str | TokenProvider, *, lifetime_seconds: float | None = None) -> None:
         """Raises: ConfigurationError: the token is empty or cannot stand in a header, or the lifetime is not positive."""
-        if lifetime_seconds is not None and not 0 < lifetime_seconds < math.inf:
-            raise ConfigurationError(f"lifetime_seconds must be positive, got {lifetime_seconds!r}")
+        check_lifetime(lifetime_seconds)
         if not isinstance(token, str) and not callable(token):  # pyright: ignore[reportUnnecessaryComparison] - callers may be untyped
             raise ConfigurationError(f"BearerToken takes a string or a function, got {type(token).__name__}")
         self._source = check_header_value(token, "a bearer token") if isinstance(token, str) else token
@@ -168,19 +187,21 @@ class OAuth2Password:
     """Username and password against a token endpoint (RFC 6749 section 4.3), with its refresh token (section 6)."""
 
     def __init__(self, username: str, password: str, *, token_path: str = "/auth/token") -> None:  # noqa: S107 - a path
-        """Raises: ConfigurationError: the username or password is empty."""
+        """
+        Raises:
+            ConfigurationError: the username or password is empty.
+            InvalidArgumentError: `token_path` is no path within the base URL: the password would go elsewhere.
+        """
         if not username or not password:
             raise ConfigurationError("OAuth2Password needs a username and a password")
         self._username = username
         self._password = password
-        self._token_path = token_path
+        self._token_path = as_path(token_path).text
 
     def __repr__(self) -> str:
         return f"OAuth2Password({self._username!r}, ***)"
 
     async def fetch(self, previous: Credentials | None, token_endpoint: TokenEndpoint) -> Credentials:
-        from ..errors import AuthenticationError, StatusError
-
         if previous is not None and previous.refresh_token is not None:
             form = {"grant_type": "refresh_token", "refresh_token": previous.refresh_token}
             try:
@@ -201,124 +222,3 @@ def bearer(token: str, *, lifetime_seconds: float | None = None, refresh_token: 
     """A bearer token's credentials (RFC 6750), for `lifetime_seconds` from now; None: until it is refused."""
     expires_at = None if lifetime_seconds is None else time.monotonic() + lifetime_seconds
     return Credentials({"Authorization": f"Bearer {token}"}, token, expires_at, refresh_token)
-
-
-EXPIRY_MARGIN_SECONDS = 10.0
-"""Credentials are renewed this long before they expire, or at four fifths of a shorter life."""
-
-
-class _AbandonedError(Exception):
-    """The task that renewed for everybody was cancelled: its loop ended, or its client was closed."""
-
-
-class Authenticator:
-    """The current credentials of one client: cached, renewed once for everybody, ahead of their expiry.
-
-    The renewal runs as a task of its own, so no caller's cancellation stops it for the others; callers of other threads
-    and loops wait for the same one.
-    """
-
-    def __init__(self, auth: Auth | None, token_endpoint: TokenEndpoint) -> None:
-        self._auth = auth
-        self._token_endpoint = token_endpoint
-        self._lock = threading.Lock()
-        self._current: Credentials | None = None if auth is not None else Credentials({})
-        self._renew_at: float | None = None
-        self._renewal: concurrent.futures.Future[Credentials] | None = None
-        self._tasks: set[asyncio.Task[Credentials]] = set()
-        self._closed = False
-
-    async def credentials(self) -> Credentials:
-        """The current credentials, fetched or renewed first if need be.
-
-        Raises:
-            ConfigurationError: the provider gave something that is no token.
-            RequestError: the token endpoint could not be asked, or refused.
-            ClientClosedError: the client was closed meanwhile.
-            Exception: whatever the provider raises.
-        """
-        current = self._current
-        if current is not None and (self._renew_at is None or time.monotonic() < self._renew_at):
-            return current
-        return await self._renewed(current)
-
-    async def renew(self, refused: Credentials) -> bool:
-        """Called after the backend refused `refused`; True if other credentials are current now.
-
-        Renews only if the refused ones are still the current ones: the others who were refused wait, or find the new.
-        """
-        if self._auth is None:
-            return False
-        renewed = await self._renewed(refused)
-        return renewed.headers != refused.headers
-
-    async def _renewed(self, previous: Credentials | None) -> Credentials:
-        while True:
-            with self._lock:
-                if self._current is not None and self._current is not previous:
-                    return self._current
-                if self._closed:
-                    raise ClientClosedError("the client is closed: make a new one")
-                renewal = self._renewal
-                if renewal is None:
-                    renewal = self._renewal = concurrent.futures.Future()
-                    # An empty context: the renewal serves everybody, so it has nobody's deadline.
-                    task = asyncio.get_running_loop().create_task(self._fetch(previous), context=contextvars.Context())
-                    self._tasks.add(task)
-                    # Not in the task itself: one that is cancelled before its first step runs none of its code.
-                    task.add_done_callback(partial(self._settle, renewal))
-            try:
-                # shield: our own cancellation must not cancel the future that the others wait for.
-                return await asyncio.shield(asyncio.wrap_future(renewal))
-            except _AbandonedError:
-                continue  # let one of us begin anew
-
-    async def _fetch(self, previous: Credentials | None) -> Credentials:
-        assert self._auth is not None  # noqa: S101 - without it there is nothing to renew
-        try:
-            fetched = await self._auth.fetch(previous, self._token_endpoint)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise ConfigurationError("the provider of credentials cancelled itself") from None
-        if not isinstance(fetched, Credentials):  # pyright: ignore[reportUnnecessaryIsInstance] - it is a user's
-            raise ConfigurationError(
-                f"{type(self._auth).__name__}.fetch gave {type(fetched).__name__}, not Credentials"
-            )
-        return fetched
-
-    def _settle(self, renewal: concurrent.futures.Future[Credentials], task: asyncio.Task[Credentials]) -> None:
-        self._tasks.discard(task)
-        error = _AbandonedError() if task.cancelled() else task.exception()
-        with self._lock:
-            if self._renewal is renewal:
-                self._renewal = None
-            if error is None:
-                self._current = task.result()
-                self._renew_at = _renew_at(self._current)
-        if error is None:
-            renewal.set_result(task.result())
-        else:
-            renewal.set_exception(error)
-
-    def after_fork(self) -> None:
-        """In a forked child: a renewal of the parent's will not end here."""
-        self._lock = threading.Lock()
-        self._renewal = None
-        self._tasks = set()
-
-    async def close(self) -> None:
-        """Cancels a renewal that is under way on this loop; after it none begins."""
-        self._closed = True
-        tasks = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _renew_at(credentials: Credentials) -> float | None:
-    if credentials.expires_at is None:
-        return None
-    left = credentials.expires_at - time.monotonic()
-    return credentials.expires_at - min(EXPIRY_MARGIN_SECONDS, left / 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ..errors import RequestError
@@ -174,6 +174,14 @@ class Progress:
         if self.ends:
             ends, self.ends = self.ends, []
             end(ends, attempt)
+
+    def amend(self, outcome: str, decision: str) -> None:
+        """The attempt that ended last did not end well after all: its body broke off."""
+        last = self.attempts[-1]
+        took = time.monotonic() - self.began_at - last.began_at_seconds
+        self.attempts[-1] = replace(
+            last, outcome=f"{last.outcome}, then {outcome}", decision=decision, took_seconds=took
+        )
 
     def left_seconds(self) -> float:
         """What is left of the deadline; infinite without one, negative past it."""

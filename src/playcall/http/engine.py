@@ -30,16 +30,17 @@ from ..errors import (
 )
 from . import hooks, outcome, telemetry
 from .answers import decode, encode
-from .auth import REFUSED, RFC_6749, Auth, Authenticator, Credentials, TokenFields, TokenGrant
+from .auth import REFUSED, RFC_6749, Auth, Credentials, TokenFields, TokenGrant
+from .authenticator import Authenticator
 from .call import Call, Doing, IncomingBody, Progress
 from .deprecation import DeprecationNotices
 from .envelope import Envelope
 from .grants import grant_of
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
-from .paths import Path
+from .paths import as_path
 from .problems import ErrorClasses, problem_of
-from .redirects import REDIRECT_STATUSES, judge
+from .redirects import KEEP_METHOD_STATUSES, REDIRECT_STATUSES, judge
 from .retry import Decision, Failure, FailureKind, RetryBudget, RetryPolicy, decide, retry_after_seconds
 from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
 
@@ -141,7 +142,7 @@ class Engine:
             def lost(fault: TransportFault) -> RequestError:
                 nonlocal broken
                 broken = True
-                progress.note(fault.text, "give up: part of the body may have been used already")
+                progress.amend(fault.text, "give up: part of the body may have been used already")
                 error = outcome.lost(progress, fault)
                 self._failed(progress, fault.kind.value, error)
                 return error
@@ -255,14 +256,15 @@ class Engine:
                     if _is_success(status):
                         progress.note(str(status), "done", status=status)
                         return answer
-                    if status < 500:
-                        # Said no, so it did not do it; an earlier attempt that was lost may have.
+                    if 400 <= status < 500 or status in KEEP_METHOD_STATUSES:
+                        # Said no, or «elsewhere», so it did not do it; an earlier attempt that was lost may have. Another
+                        # redirect may follow what was done (RFC 9110 section 15.4.4).
                         progress.may_have_happened = before
                     if status in REDIRECT_STATUSES and "Location" in answer.headers:
                         redirects += 1
                         self._redirect(progress, answer, redirects)
                         continue
-                    if status == 401 and not renewed and credentials is not None:
+                    if status == 401 and not renewed and credentials is not None and not call.spent:
                         renewed = True
                         if await self._renew(progress, credentials):
                             progress.note("401", "once more: the credentials were renewed", status=status)
@@ -317,6 +319,8 @@ class Engine:
         if after is not None and answer.status in _SHARED_PAUSES:
             self._pause_until = max(self._pause_until, time.monotonic() + min(after, MAX_SHARED_PAUSE_SECONDS))
         failure = Failure(FailureKind.STATUS, answer.status, None if problem is None else problem.code, after)
+        if failure.in_progress:  # an earlier call with this key, perhaps before our own crash, is being done
+            progress.may_have_happened = progress.may_have_happened or progress.call.changes
         decision = self._decide(progress, failure)
         progress.note(str(failure), decision.reason, status=answer.status)
         if decision.delay_seconds is not None:
@@ -324,7 +328,8 @@ class Engine:
         return decision
 
     def _decide(self, progress: Progress, failure: Failure) -> Decision:
-        progress.failures += 1
+        if not failure.in_progress:
+            progress.failures += 1
         call = progress.call
         policy = call.policy
         if call.spent:
@@ -332,7 +337,7 @@ class Engine:
         free = policy.budget is None or failure.in_progress
         decision = decide(
             failure,
-            attempt=progress.failures,
+            attempt=max(1, progress.failures),
             policy=policy,
             method=call.method,
             repeatable=call.repeatable,
@@ -419,7 +424,7 @@ class Engine:
         """The token endpoint: repeatable, because the backend keeps the old refresh token until the new one is used."""
         call = Call(
             "POST",
-            Path(path, path),
+            as_path(path),
             RetryPolicy(budget=None),
             TOKEN_DEADLINE_SECONDS,
             repeatable=True,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from ..errors import AuthenticationError, ConfigurationError
-from .auth import Credentials, TokenEndpoint, TokenFields, TokenGrant, bearer
+from .auth import Credentials, TokenEndpoint, TokenFields, TokenGrant, bearer, check_lifetime
 from .paths import as_path
 
 __all__ = ["FormLogin"]
@@ -66,8 +65,7 @@ class FormLogin:
                 raise ConfigurationError("FormLogin's fields are named by non-empty strings")
         if username_field == password_field:
             raise ConfigurationError(f"the username and the password cannot both be the field {username_field!r}")
-        if lifetime_seconds is not None and not 0 < lifetime_seconds < math.inf:
-            raise ConfigurationError(f"lifetime_seconds must be positive, got {lifetime_seconds!r}")
+        check_lifetime(lifetime_seconds)
         self._username = username
         self._password = password
         self._path = as_path(path).text

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ..errors import InvalidArgumentError
+from ..checks import check_header
 from ..timeline import Attempt
 
-__all__ = ["AttemptEnd", "AttemptHook", "AttemptStart", "begin", "check_header", "end"]
+__all__ = ["AttemptEnd", "AttemptHook", "AttemptStart", "begin", "end"]
 
 log = logging.getLogger("playcall.http")
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110 section 5.6.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +68,3 @@ def end(ends: Sequence[AttemptEnd], attempt: Attempt) -> None:
             each(attempt)
         except Exception:
             log.exception("a hook raised after an attempt", extra={"event": "hook"})
-
-
-def check_header(name: object, value: object) -> None:
-    """Raises: InvalidArgumentError: it cannot be sent. No value in the message: it may be a secret."""
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise InvalidArgumentError(f"the header {name!r} cannot be sent: names and values are strings")
-    # `isprintable` refuses lone surrogates too, which UTF-8 cannot carry.
-    if not _TOKEN.fullmatch(name) or not value.replace("\t", " ").isprintable():
-        raise InvalidArgumentError(f"the header {name!r} cannot be sent: no token, or control characters in it")

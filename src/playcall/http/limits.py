@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 from typing import Final
 
+from ..checks import check_whole_number
 from ..errors import ConfigurationError
 
 __all__ = ["InFlight", "Limiter"]
@@ -44,9 +45,8 @@ class Limiter:
     """At most `limit` requests of a client at once, over all its threads and loops; nobody overtakes."""
 
     def __init__(self, limit: int) -> None:
-        """Raises: ConfigurationError: `limit` is not positive."""
-        if limit < 1:
-            raise ConfigurationError(f"max_concurrency must be at least 1, got {limit}")
+        """Raises: ConfigurationError: `limit` is no positive integer."""
+        check_whole_number(limit, "max_concurrency", least=1, kind=ConfigurationError)
         self.limit = limit
         self._free = limit
         self._waiters: deque[_Waiter] = deque()

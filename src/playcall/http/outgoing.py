@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
+from ..checks import check_header
 from ..errors import InvalidArgumentError
 from .auth import Credentials
 from .bodies import Upload
@@ -28,6 +30,7 @@ class Outgoing:
     def __init__(
         self, base_url: str, *, user_agent: str, send_deadline: bool, read_timeout_seconds: float | None
     ) -> None:
+        check_header("User-Agent", user_agent)
         self._base_url = base_url
         self._read_timeout_seconds = read_timeout_seconds
         self._home = f"{base_url}/"
@@ -110,6 +113,8 @@ def _text(name: str, value: str | int | float | bool) -> str:
         return "true" if value else "false"
     if not isinstance(value, str | int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError(f"params[{name!r}] must be a string or a number, got {type(value).__name__}")
+    if value != value or value in (math.inf, -math.inf):
+        raise InvalidArgumentError(f"params[{name!r}] cannot be {value}")
     return str(value)
 
 

@@ -29,7 +29,7 @@ def path(template: str, **parts: str) -> Path:
     A part named with a trailing underscore, `{name_}`, may hold slashes: a file's path.
 
     Raises:
-        InvalidArgumentError: a part is no string, is empty, `.` or `..`, or holds a control character.
+        InvalidArgumentError: a part is no string, is empty, climbs (`.`, `..`, `../x`), or holds a control character.
     """
     return Path(template.format_map({name: _escaped(name, value) for name, value in parts.items()}), template)
 
@@ -38,9 +38,10 @@ def _escaped(name: str, value: str) -> str:
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError(f"{name.rstrip('_')} must be a string, got {type(value).__name__}")
     segments = value.split("/") if name.endswith("_") else [value]
-    for segment in segments:
-        if segment in ("", ".", "..") or any(ord(c) < 32 or ord(c) == 127 for c in segment):
-            raise InvalidArgumentError(f"{name.rstrip('_')} cannot be {value!r}: it would not be one part of a path")
+    # Escaped it would stay one part, and yet some servers and proxies unescape it before they look.
+    climbs = any(step in (".", "..") for step in value.replace("\\", "/").split("/"))
+    if climbs or any(not segment or any(ord(c) < 32 or ord(c) == 127 for c in segment) for segment in segments):
+        raise InvalidArgumentError(f"{name.rstrip('_')} cannot be {value!r}: it would not be one part of a path")
     try:
         return "/".join(quote(segment, safe="") for segment in segments)
     except UnicodeEncodeError:
@@ -84,6 +85,8 @@ def base_url(text: str) -> str:
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise ConfigurationError(f"the base URL must be a string, got {type(text).__name__}")
+    if any(ord(c) < 32 or ord(c) == 127 for c in text.strip()):  # urlsplit drops them in silence
+        raise ConfigurationError(f"the base URL holds a control character: {text!r}")
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -99,6 +102,8 @@ def base_url(text: str) -> str:
         )
     if parts.query or parts.fragment:
         raise ConfigurationError(f"the base URL has no query or fragment, got {text!r}")
+    if any(step in (".", "..") for step in unquote(parts.path).replace("\\", "/").split("/")):
+        raise ConfigurationError(f"the base URL has no '.' or '..' parts, got {text!r}")
     if port == 0:
         raise ConfigurationError(f"the base URL's port cannot be 0, got {text!r}")
     return f"{parts.scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe=_PATH_SAFE)}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 import aiohttp
 
 from ..deadline import check_seconds
-from ..errors import ClientClosedError
+from ..errors import ClientClosedError, ConfigurationError
 from .encodings import ACCEPTED
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .proxies import ProxyAddress
 
-__all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "send_mark"]
+__all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "check_ssl_context", "send_mark"]
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
@@ -80,6 +80,12 @@ class _Slot:
     pid: int = field(default_factory=os.getpid)
 
 
+def check_ssl_context(context: object) -> None:
+    """Raises: ConfigurationError: it is neither None nor one."""
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(f"ssl_context= takes an ssl.SSLContext, got {type(context).__name__}")
+
+
 class _Route(TypedDict, total=False):
     headers: Mapping[str, str]
     proxy: str
@@ -102,6 +108,7 @@ class SessionPool:
     _closed: bool = False
 
     def __post_init__(self) -> None:
+        check_ssl_context(self.ssl_context)
         if self.connect_timeout_seconds is not None:
             check_seconds(self.connect_timeout_seconds, "connect_timeout_seconds")
         _pools.add(self)

@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit, urlunspli
 
 from .paths import origin
 
-__all__ = ["MAX_REDIRECTS", "REDIRECT_STATUSES", "Redirect", "judge"]
+__all__ = ["KEEP_METHOD_STATUSES", "MAX_REDIRECTS", "REDIRECT_STATUSES", "Redirect", "judge"]
 
 MAX_REDIRECTS: Final = 5
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
-_KEEP_METHOD: Final = frozenset({307, 308})
+KEEP_METHOD_STATUSES: Final = frozenset({307, 308})
 _URL_SAFE: Final = ":/?#[]@!$&'()*+,;=%-._~"
 
 
@@ -57,7 +57,7 @@ def judge(url: str, location: str, status: int, *, unsafe: bool, redirects: int,
         refusal = f"more than {MAX_REDIRECTS} redirects"
     elif secure and there[0] != "https":
         refusal = "it leads away from https"
-    elif unsafe and not (there == origin(url) and status in _KEEP_METHOD):
+    elif unsafe and not (there == origin(url) and status in KEEP_METHOD_STATUSES):
         refusal = "a request that changes something must not be repeated elsewhere"
     return Redirect(target, where, refusal)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ..checks import check_number, check_whole_number
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """RFC 9110 section 9.2.1. PUT and DELETE are idempotent too (9.2.2), but a repeat that comes after somebody else's write
 undoes it, or answers 404 for what succeeded: they are repeated by their key, as all writes are."""
+T = TypeVar("T")
+
 IN_PROGRESS_CODE = "idempotency_in_progress"
 IN_PROGRESS_PAUSE_SECONDS = 0.05
 """The least pause before an answer in progress is asked for again, which is bounded by the deadline alone."""
@@ -78,27 +81,26 @@ class RetryPolicy:
     predicate: Callable[[Failure, int], bool] | None = None
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError(
-                f"RetryPolicy.attempts counts the first one too, so at least 1; got {self.attempts}"
-            )
+        check_whole_number(
+            self.attempts, "RetryPolicy.attempts (which counts the first)", least=1, kind=ConfigurationError
+        )
         for name, least, most, what in (
             ("initial_seconds", 0, math.inf, "0 or more seconds"),
             ("max_seconds", 0, math.inf, "0 or more seconds"),
             ("multiplier", 1, math.inf, "1 or more"),
             ("jitter", 0, 1, "from 0 to 1"),
         ):
-            value: float = getattr(self, name)
-            if not math.isfinite(value) or not least <= value <= most:
-                raise ConfigurationError(f"RetryPolicy.{name} must be {what}, got {value!r}")
-        if self.budget is not None and self.budget < 0:
-            raise ConfigurationError(f"RetryPolicy.budget must be 0 or more, or None; got {self.budget}")
-        for name in ("statuses", "methods"):
-            if isinstance(getattr(self, name), str | int):
-                raise ConfigurationError(f"RetryPolicy.{name} is a set, got {getattr(self, name)!r}")
-        object.__setattr__(self, "statuses", frozenset(self.statuses))
+            check_number(
+                getattr(self, name), f"RetryPolicy.{name}", least=least, most=most, what=what, kind=ConfigurationError
+            )
+        if self.budget is not None:
+            check_whole_number(self.budget, "RetryPolicy.budget", least=0, kind=ConfigurationError)
+        object.__setattr__(self, "statuses", _set_of(int, self.statuses, "statuses"))
         if self.methods is not None:
-            object.__setattr__(self, "methods", frozenset(method.upper() for method in self.methods))
+            methods = _set_of(str, self.methods, "methods")
+            object.__setattr__(self, "methods", frozenset(method.upper() for method in methods))
+        if self.predicate is not None and not callable(self.predicate):
+            raise ConfigurationError(f"RetryPolicy.predicate is a function, got {type(self.predicate).__name__}")
 
     def pause_seconds(self, attempt: int, random: Callable[[], float]) -> float:
         """The pause after attempt number `attempt` (from 1), where the answer asks for none.
@@ -112,6 +114,17 @@ class RetryPolicy:
             grown = math.inf if self.initial_seconds else 0.0
         whole = min(self.max_seconds, grown)
         return whole * (1 - self.jitter + self.jitter * random())
+
+
+def _set_of(kind: type[T], values: Iterable[T], name: str) -> frozenset[T]:
+    """Raises: ConfigurationError: no collection of these."""
+    try:
+        found = frozenset(() if isinstance(values, str) else values)
+    except TypeError:
+        found = frozenset[T]()
+    if (not found and values) or not all(isinstance(each, kind) for each in found):
+        raise ConfigurationError(f"RetryPolicy.{name} is a set of {kind.__name__}, got {values!r}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ from .subscription import Subscription
 from .transports.base import Closed, Link, LinkLostError, Transport, UpgradeRefusedError
 
 if TYPE_CHECKING:
-    from ..http.auth import Authenticator, Credentials
+    from ..http.auth import Credentials
+    from ..http.authenticator import Authenticator
 
 __all__ = ["Connection"]
 

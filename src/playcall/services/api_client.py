@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
 from typing_extensions import TypeForm, TypeVar, Unpack
 
 from ..answer import Answer, RawAnswer
+from ..checks import check_method
 from ..config import DEFAULT_DEADLINE_SECONDS, DEFAULT_MAX_CONCURRENCY
 from ..deadline import check_seconds, deadline
 from ..errors import ConfigurationError
 from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
 from ..home_process import HomeProcess
 from ..http.answers import adapter
-from ..http.auth import Auth
+from ..http.auth import Auth, check_auth
 from ..http.call import Call, IncomingBody
 from ..http.engine import READ_TIMEOUT_SECONDS, Engine
 from ..http.envelope import Envelope
 from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path, base_url
-from ..http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
+from ..http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool, check_ssl_context
 from ..http.problems import ErrorClasses
 from ..http.proxies import ENVIRONMENT, Proxy, proxy_for
 from ..http.retry import RetryPolicy
@@ -43,7 +44,7 @@ from .downloads import save
 from .options import ClientOptions, RequestOptions, Settings
 
 if TYPE_CHECKING:
-    from ..http.auth import Authenticator
+    from ..http.authenticator import Authenticator
 
 __all__ = ["APIClient", "BaseAPIClient", "BlockingAPIClient", "ClientOptions", "RequestOptions"]
 
@@ -170,16 +171,16 @@ class APIClient(HomeProcess, Service[FaceT]):
             ConfigurationError: one of these makes no sense. Nothing was sent.
         """
         super().__init__(blocking=isinstance(self, BlockingAPIClient))
-        if auth is not None and not isinstance(auth, Auth):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise ConfigurationError(
-                f"auth= takes ApiKey, BearerToken, OAuth2Password or the like, got {type(auth).__name__}"
-            )
+        check_auth(auth)
+        check_ssl_context(ssl_context)
         root = base_url(url)
         self._settings = Settings(
             deadline_seconds, retry if retry is not None else RetryPolicy(), hooks, idempotency_keys, errors or {}
         )
         self._health_path = as_path(health_path)
         self._board = StatusBoard()
+        if transport is not None and not hasattr(transport, "send"):
+            raise ConfigurationError(f"transport= takes a Transport, got {type(transport).__name__}")
         if transport is None:
             pool = SessionPool(
                 ssl_context, proxy=proxy_for(root, proxy), connect_timeout_seconds=connect_timeout_seconds
@@ -215,7 +216,7 @@ class APIClient(HomeProcess, Service[FaceT]):
         self: APIClient[Awaiting], method: str, path: str | Path, **options: Unpack[RequestOptions]
     ) -> Answer:
         """The answer itself, for its headers and its timeline; raises as `get`, but reads no value."""
-        return await self._engine.request(self._settings.call(method, path, options))
+        return await self._engine.request(self._settings.call(check_method(method), path, options))
 
     def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
         """The value of what `answer()` gave; without a type, whatever JSON it is.
@@ -266,7 +267,7 @@ class APIClient(HomeProcess, Service[FaceT]):
 
     @asynccontextmanager
     async def _streamed(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
-        async with self._engine.stream(self._settings.call(method, path, options)) as incoming:
+        async with self._engine.stream(self._settings.call(check_method(method), path, options)) as incoming:
             yield incoming
 
     # --- the client itself --------------------------------------------------------------------------------------------

@@ -5,20 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict, TypeVar
 
 from ..answer import RawAnswer
+from ..checks import check_header
 from ..deadline import check_seconds
 from ..errors import ConfigurationError, InvalidArgumentError, StatusError
 from ..http.answers import encode
 from ..http.bodies import BodySource, OnProgress, Upload
 from ..http.call import Call
-from ..http.hooks import AttemptHook, check_header
+from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path
 from ..http.problems import ErrorClasses
 from ..http.retry import SAFE_METHODS, RetryPolicy
 
-__all__ = ["ClientOptions", "RequestOptions", "Settings", "as_etag"]
+__all__ = ["ClientOptions", "RequestOptions", "Settings", "as_etag", "as_mapping", "as_utf8"]
+
+T = TypeVar("T")
+
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 
 class RequestOptions(TypedDict, total=False):
@@ -76,8 +81,7 @@ class Settings:
     errors: ErrorClasses = field(default_factory=dict[int | str, type[StatusError]])
 
     def __post_init__(self) -> None:
-        if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise ConfigurationError(f"retry= takes a RetryPolicy, got {type(self.retry).__name__}")
+        _check_policy(self.retry)
         _checked_deadline(self.deadline_seconds)
         object.__setattr__(self, "hooks", tuple(self.hooks))
         for hook in self.hooks:
@@ -114,12 +118,12 @@ class Settings:
         return Call(
             method,
             as_path(path),
-            options.get("retry", self.retry),
+            _check_policy(options["retry"]) if "retry" in options else self.retry,
             _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self.deadline_seconds,
             # A key makes a repeat safe only where the far end honours keys.
             repeatable=options.get("repeatable", reads or self.idempotency_keys),
             reads=reads,
-            params=options.get("params"),
+            params=_mapping(options.get("params"), "params"),
             headers=_headers(options),
             body=body,
             content_type=content_type,
@@ -144,15 +148,29 @@ def _checked_deadline(seconds: float | None) -> float | None:
     return None if seconds is None else check_seconds(seconds, "deadline_seconds")
 
 
+def _check_policy(policy: RetryPolicy) -> RetryPolicy:
+    if not isinstance(policy, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"retry= takes a RetryPolicy, got {type(policy).__name__}")
+    return policy
+
+
+def _mapping(value: Mapping[str, T] | None, name: str) -> Mapping[str, T] | None:
+    if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"{name}= takes a mapping, got {type(value).__name__}")
+    return value
+
+
 def _check_key(key: str) -> None:
     if not isinstance(key, str) or not key or len(key) > 255 or not key.isascii() or not key.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError("an idempotency key is 1 to 255 printable ASCII characters")
 
 
 def _headers(options: RequestOptions) -> Mapping[str, str] | None:
-    headers = options.get("headers")
+    headers = _mapping(options.get("headers"), "headers")
     for name, value in (headers or {}).items():
         check_header(name, value)
+        if name.lower() in _FRAMING:
+            raise InvalidArgumentError(f"the header {name} is not the caller's to set: it says where the body ends")
     conditions: dict[str, str] = {}
     if (version := options.get("if_match")) is not None:
         conditions["If-Match"] = as_etag(version)
@@ -178,6 +196,19 @@ def as_etag(version: int | str) -> str:
     return version if version == "*" or version.endswith('"') else f'"{version}"'
 
 
+def as_mapping(value: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    """A JSON object of a caller's; None is an empty one. Any: whatever is JSON. Raises: InvalidArgumentError."""
+    return dict(_mapping(value, name) or {})
+
+
+def as_utf8(text: str) -> bytes:
+    """Raises: InvalidArgumentError: it holds lone surrogates."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("the text is not valid Unicode") from None
+
+
 def _body(options: RequestOptions) -> tuple[bytes | Upload | None, str | None]:
     if "json" in options and "content" in options:
         raise InvalidArgumentError("give json= or content=, not both")
@@ -188,8 +219,9 @@ def _body(options: RequestOptions) -> tuple[bytes | Upload | None, str | None]:
     content = options.get("content")
     if content is None:
         return None, options.get("content_type")
-    data = content.encode() if isinstance(content, str) else content
+    data = as_utf8(content) if isinstance(content, str) else content
     content_type = options.get("content_type", "application/octet-stream")
+    check_header("Content-Type", content_type)
     if isinstance(data, bytes) and on_progress is None:
         return data, content_type
     return Upload(data, on_progress), content_type

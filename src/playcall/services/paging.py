@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from typing_extensions import TypeForm
 
 from ..answer import Answer
-from ..errors import InvalidArgumentError, UnreadableAnswerError
+from ..checks import check_whole_number
+from ..errors import UnreadableAnswerError
 from ..faces import Awaiting
 from ..http.answers import adapter, unreadable
 from ..http.envelope import object_with
@@ -45,10 +46,10 @@ async def pages(
         InvalidArgumentError: `page_size` is not positive, `max_items` is negative, or a filter cannot be sent.
         UnreadableAnswerError: a page is no page, or the pages go in circles.
     """
-    if page_size is not None and page_size < 1:
-        raise InvalidArgumentError(f"page_size must be at least 1, got {page_size}")
-    if max_items is not None and max_items < 0:
-        raise InvalidArgumentError(f"max_items must be 0 or more, got {max_items}")
+    if page_size is not None:
+        check_whole_number(page_size, "page_size", least=1)
+    if max_items is not None:
+        check_whole_number(max_items, "max_items", least=0)
     if max_items == 0:
         return
     size = page_size or DEFAULT_PAGE_SIZE

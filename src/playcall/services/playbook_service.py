@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import InvalidArgumentError
 from ..faces import Awaiting, FaceT, call, stream
-from ..models.playbook import Playbook, PlaybookPatch, PlaybookSpec, PlaybookValidation, RunRequest
+from ..models.playbook import Playbook, PlaybookPatch, PlaybookSpec, PlaybookValidation
 from ..models.run import Run
 from .api_client import APIClient, RequestOptions
+from .options import as_mapping, as_utf8
 from .paging import pages
 from .resource import Resource
 
@@ -62,7 +63,9 @@ class PlaybookService(Resource[Playbook, FaceT]):
         self: PlaybookService[Awaiting], text: str, *, idempotency_key: str | None = None
     ) -> Playbook:
         """Stores a playbook written in YAML; raises as `create`, each mistake with its line and column."""
-        return await self._create_raw(text.encode(), YAML, idempotency_key)
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise InvalidArgumentError(f"a playbook's YAML is a text, got {type(text).__name__}")
+        return await self._create_raw(as_utf8(text), YAML, idempotency_key)
 
     @call
     async def create_from_file(
@@ -131,7 +134,7 @@ class PlaybookService(Resource[Playbook, FaceT]):
         Raises:
             InputsInvalidError: the values do not fit the playbook's inputs; `errors` has every one.
         """
-        return await self._act(id, "runs", Run, idempotency_key, RunRequest(inputs=dict(inputs or {})))
+        return await self._act(id, "runs", Run, idempotency_key, {"inputs": as_mapping(inputs, "inputs")})
 
     async def _create_raw(
         self: PlaybookService[Awaiting], data: bytes, content_type: str, idempotency_key: str | None

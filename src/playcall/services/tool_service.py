@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from ..checks import check_number
 from ..faces import Awaiting, FaceT, call, stream
-from ..models.tool import Tool, ToolCall, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
+from ..models.tool import Tool, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
 from .api_client import APIClient
+from .options import as_mapping
 from .paging import pages
 from .resource import Resource
 
@@ -78,9 +80,11 @@ class ToolService(Resource[Tool, FaceT]):
 
         Raises:
             ToolFailedError: the tool failed; the message is its own.
+            InvalidArgumentError: the parameters are no JSON, or `wait_seconds` is not from 0 to 30.
             InvalidRequestError: the parameters do not fit its schema.
         """
-        fields: dict[str, Any] = {"parameters": dict(parameters or {})}
+        fields: dict[str, Any] = {"parameters": as_mapping(parameters, "parameters")}
         if wait_seconds is not None:
+            check_number(wait_seconds, "wait_seconds", least=0, most=30, what="0 to 30 seconds")
             fields["wait_seconds"] = wait_seconds
-        return await self._act(id, "execute", ToolResult, idempotency_key, ToolCall(**fields))
+        return await self._act(id, "execute", ToolResult, idempotency_key, fields)

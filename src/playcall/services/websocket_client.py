@@ -25,6 +25,7 @@ from ..config import API_PREFIX, DEFAULT_DEADLINE_SECONDS
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 from ..home_process import HomeProcess
+from ..http.auth import check_auth
 from ..http.paths import base_url
 from ..http.pool import SessionPool
 from ..loop_thread import LoopThread
@@ -42,7 +43,8 @@ from ..realtime.transports.websocket import WebSocketTransport
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..http.auth import Auth, Authenticator
+    from ..http.auth import Auth
+    from ..http.authenticator import Authenticator
     from ..http.engine import Engine
     from ..realtime.transports.base import Transport
     from ..status import StatusBoard
@@ -129,6 +131,7 @@ class WebSocketClient(HomeProcess):
         """
         if auth is not None and authenticator is not None:
             raise ConfigurationError("give auth= or authenticator=, not both")
+        check_auth(auth)
         if not is_unicode(user_agent):
             raise ConfigurationError(f"user_agent is not Unicode: {user_agent!r}")
         self._url = base_url(url)

@@ -11,6 +11,7 @@ from typing import Final, overload
 from ..deadline import check_seconds, deadline, nearest
 from ..errors import AuthenticationError, DeadlineExceededError, RequestError
 from ..faces import Awaiting, Blocking, FaceT, Service, call, stream
+from ..home_process import HomeProcess
 from .board import StatusBoard
 from .monitor import DEFAULT_IDLE_SECONDS, BlockingMonitor, Monitor, Probe
 from .picture import ConnectionState, Status
@@ -21,7 +22,7 @@ CHANGES_KEPT: Final = 64
 """Changes that a slow reader of `changes()` may lag behind before the oldest is dropped."""
 
 
-class ConnectionStatus(Service[FaceT]):
+class ConnectionStatus(HomeProcess, Service[FaceT]):
     """What a client shows of its connection."""
 
     def __init__(self, board: StatusBoard, probe: Probe, *, blocking: bool = False) -> None:
