@@ -184,8 +184,7 @@ def test_the_demo_prints_what_each_call_gave() -> None:
         "a wrong password": "AuthenticationError",
         "ten at once": "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]",
     }
-    # What is logged as a warning, Python prints where nobody set up logging: the refused login, and nothing else.
-    assert [line.split(" attempts")[0] for line in done.stderr.splitlines()] == ["GET /books/{id} no credentials"]
+    assert done.stderr == ""  # a library prints nothing where nobody set up logging
 
 
 def test_the_backend_shares_nothing_with_playcall() -> None:
