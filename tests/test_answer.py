@@ -9,7 +9,7 @@ import pytest
 
 from playcall import AsyncPlaycall, BaseAPIClient, BlockingAPIClient, Playcall, ResourceService
 from playcall.answer import RawAnswer
-from playcall.errors import InvalidArgumentError, NotFoundError, VersionMismatchError
+from playcall.errors import InvalidArgumentError, NotFoundError, UnreadableAnswerError, VersionMismatchError
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, api, playcall, using, value
 from tests.services.test_methods import example
@@ -122,6 +122,32 @@ async def test_a_verb_asks_by_the_etag_of_an_earlier_answer(blocking: bool) -> N
         assert not first.not_modified
         with pytest.raises(InvalidArgumentError, match="known="):
             await value(client.get("/x", known={"a": 1}))
+
+
+@FACES
+async def test_known_of_one_path_is_never_given_for_another(blocking: bool) -> None:
+    """Both may have the version 1."""
+    async with api(blocking, versioned) as client:
+        first = await value(client.get.raw("/items/3"))
+        with pytest.raises(InvalidArgumentError, match="the answer to /items/3, not to /items/4"):
+            await value(client.get("/items/4", known=first))
+        assert len(client.engine.transport.requests) == 1
+
+
+@FACES
+@pytest.mark.parametrize("verb", ["get", "post"])
+@pytest.mark.parametrize("status", [304, 206])
+async def test_nothing_new_or_a_part_that_nobody_asked_for_is_no_value(blocking: bool, verb: str, status: int) -> None:
+    async with api(blocking, lambda request: MockAnswer(status, body="1" if status == 206 else "")) as client:
+        with pytest.raises(UnreadableAnswerError):
+            await value(getattr(client, verb)("/x"))
+        assert (await value(client.answer("GET", "/x"))).status == status
+
+
+@FACES
+async def test_a_part_that_was_asked_for_is_the_caller_s_affair(blocking: bool) -> None:
+    async with api(blocking, lambda request: MockAnswer(206, body="1")) as client:
+        assert await value(client.get("/x", headers={"Range": "bytes=0-0"})) == 1
 
 
 @FACES

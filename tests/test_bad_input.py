@@ -341,7 +341,8 @@ async def test_a_path_that_is_none_or_leaves_the_base_url_is_refused_by_every_ve
 
 OPTIONS: list[Any] = [
     *({"deadline_seconds": seconds} for seconds in SECONDS),
-    {"params": {"a": [1]}},
+    {"params": {"a": [[1]]}},
+    {"params": {"a": {"b": 1}}},
     {"params": {"a": object()}},
     {"headers": {"X": "a\r\nInjected: yes"}},
     {"headers": {"X": 3}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -723,7 +723,7 @@ async def test_what_the_user_s_block_raises_passes_through_untouched(kind: Calla
 
 async def test_the_deadline_bounds_the_use_of_the_body_too() -> None:
     async with BaseAPIClient("http://b", transport=MockTransport(Script(OK))) as client:
-        with pytest.raises(DeadlineExceededError, match="reading the body"):
+        with pytest.raises(DeadlineExceededError, match="its body was being used"):
             async with client.stream("GET", "/x", deadline_seconds=0.03):
                 await asyncio.sleep(3600)
 
@@ -812,3 +812,81 @@ async def test_a_stream_is_heard_at_its_headers_and_not_only_at_its_end() -> Non
             assert client.status.current.state == "online"
             assert client.status.current.success_rate == 1
         assert client.status.current.success_rate == 1
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"abc"
+
+
+async def test_a_body_that_was_read_is_not_sent_empty_after_a_redirect() -> None:
+    script = Script(to("/f/"), OK)
+    async with BaseAPIClient("http://b", transport=MockTransport(script), idempotency_keys=True) as client:
+        with pytest.raises(RedirectRefusedError, match="came from an iterator, and was read"):
+            await client.put("/f", content=pieces())
+        assert [request.body for request in script.requests] == [b"abc"]
+
+
+async def test_a_body_that_was_read_is_not_sent_empty_after_a_renewal() -> None:
+    script = Script(MockAnswer(401), OK)
+    tokens = iter(["a", "b"])
+    auth = BearerToken(lambda: next(tokens))
+    async with BaseAPIClient("http://b", transport=MockTransport(script), auth=auth) as client:
+        with pytest.raises(AuthenticationError):
+            await client.put("/f", content=pieces())
+        assert [request.body for request in script.requests] == [b"abc"]
+
+
+@pytest.mark.parametrize("options", [{"json": {"card": "4111"}}, {"content": b"4111"}])
+async def test_a_body_follows_no_redirect_to_another_origin_whatever_the_method(options: dict[str, Any]) -> None:
+    script = Script(to("http://evil.test/x", 302), OK)
+    async with BaseAPIClient("http://b", transport=MockTransport(script)) as client:
+        with pytest.raises(RedirectRefusedError):
+            await client.answer("GET", "/x", **options)
+        assert len(script.requests) == 1
+
+
+def test_a_call_shows_nothing_of_what_it_carries() -> None:
+    settings = BaseAPIClient("http://b", transport=MockTransport(lambda r: OK)).settings
+    call = settings.call(
+        "POST", "/x", {"json": {"a": "s3cr3t"}, "headers": {"Cookie": "s3cr3t"}, "params": {"q": "s3cr3t"}}
+    )
+    assert "s3cr3t" not in repr(call)
+
+
+async def test_a_slow_user_of_a_stream_is_no_silence_of_the_backend() -> None:
+    async with BaseAPIClient("http://b", transport=MockTransport(lambda r: MockAnswer(body=b"abc"))) as client:
+
+        async def use_slowly() -> None:
+            async with client.stream("GET", "/x", deadline_seconds=0.05) as incoming:
+                async for _ in incoming.chunks():
+                    await asyncio.sleep(3600)
+
+        with pytest.raises(DeadlineExceededError, match="its body was being used"):
+            await use_slowly()
+        assert client.status.current.state == "online"
+
+
+async def test_an_answer_in_progress_costs_no_attempt_of_a_later_failure() -> None:
+    wait = MockAnswer(409, json={"code": "idempotency_in_progress"}, headers={"Retry-After-Ms": "1"})
+    script = Script(wait, wait, wait, MockFault.connection_lost(), OK)
+    policy = RetryPolicy(attempts=2, initial_seconds=0)
+    async with BaseAPIClient(
+        "http://b", transport=MockTransport(script), idempotency_keys=True, retry=policy
+    ) as client:
+        await client.post("/x", json={})
+    assert len(script.requests) == 5
+
+
+async def test_probes_meet_the_hooks_too() -> None:
+    seen: list[str] = []
+    hooks = [lambda start: seen.append(start.template)]
+    async with BaseAPIClient("http://b", transport=MockTransport(lambda r: OK), hooks=hooks) as client:
+        await client.status.wait_until_ready(1)
+    assert seen == ["/health"]
+
+
+async def test_a_list_repeats_its_name_in_the_query() -> None:
+    transport = MockTransport(lambda r: OK)
+    async with BaseAPIClient("http://b", transport=transport) as client:
+        await client.get("/x", params={"tags": ["a b", None, 3], "flag": (True,), "none": None, "empty": []})
+    assert transport.requests[0].url == "http://b/x?tags=a+b&tags=3&flag=true"

@@ -102,7 +102,7 @@ async def test_a_caller_s_header_wins_over_ours_whatever_its_case(blocking: bool
         {"headers": {"X": "\ud800"}},
         {"headers": {"X": 3}},
         {"headers": {3: "x"}},
-        {"params": {"a": [1, 2]}},
+        {"params": {"a": [[1, 2]]}},
         {"params": {"a": "\ud800"}},
         {"idempotency_key": ""},
         {"idempotency_key": "x" * 256},

@@ -134,7 +134,8 @@ async def verbs(api: BaseAPIClient, other: BlockingAPIClient) -> None:
     assert_type(await api.download("/x", "file"), Path)
 
     await api.get("/x", inot=Item)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    await api.get("/x", params={"a": [1]})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    await api.get("/x", params={"a": [1, 2], "b": ("c",)})
+    await api.get("/x", params={"a": {"b": 1}})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     other.get("/x", into=Item).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
     (await api.get("/x", into=Item)).nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] # noqa: B018
 

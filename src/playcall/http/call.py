@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from ..errors import RequestError
 from ..timeline import Attempt, Timeline
@@ -17,7 +18,7 @@ from .problems import ErrorClasses
 from .retry import SAFE_METHODS, RetryPolicy
 from .transport import TransportFault, WireStream
 
-__all__ = ["Call", "Doing", "IncomingBody", "Progress"]
+__all__ = ["Call", "Doing", "IncomingBody", "Param", "Params", "Progress"]
 
 log = logging.getLogger("playcall.http")
 
@@ -31,7 +32,13 @@ class Doing(StrEnum):
     CREDENTIALS = "waiting for credentials"
     ANSWER = "waiting for the answer"
     BODY = "reading the body"
+    USING = "its body was being used"
     PAUSE = "pausing before another attempt"
+
+
+Param: TypeAlias = str | int | float | bool | None
+Params: TypeAlias = Mapping[str, Param | Sequence[Param]]
+"""A query: a None is left out, a sequence repeats its name."""
 
 
 @dataclass(slots=True)
@@ -50,9 +57,9 @@ class Call:
     repeatable: bool
     reads: bool | None = None
     """It changes nothing; None: as its method says (RFC 9110 section 9.2.1)."""
-    params: Mapping[str, str | int | float | bool | None] | None = None
-    headers: Mapping[str, str] | None = None
-    body: bytes | Upload | None = None
+    params: Params | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    body: bytes | Upload | None = field(default=None, repr=False)
     content_type: str | None = None
     idempotency_key: str | None = None
     authenticated: bool = True
@@ -86,18 +93,22 @@ class Call:
 class IncomingBody:
     """A successful answer whose body is still to come."""
 
-    stream: WireStream
-    timeline: Timeline
-    lost: Callable[[TransportFault], RequestError] = field(repr=False)
-    """Makes the error of a body that breaks off; the engine's."""
+    _stream: WireStream
+    _progress: Progress = field(repr=False)
+    _lost: Callable[[TransportFault], RequestError] = field(repr=False)
+    """Makes the error of a body that breaks off."""
+
+    @property
+    def timeline(self) -> Timeline:
+        return self._progress.timeline()
 
     @property
     def status(self) -> int:
-        return self.stream.status
+        return self._stream.status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self.stream.headers
+        return self._stream.headers
 
     @property
     def length(self) -> int | None:
@@ -107,18 +118,27 @@ class IncomingBody:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
+        progress = self._progress
         try:
-            async for chunk in self.stream.chunks():
+            progress.doing = Doing.BODY
+            async for chunk in self._stream.chunks():
+                progress.doing = Doing.USING  # what its user does with it is no silence of the backend
                 yield chunk
+                progress.doing = Doing.BODY
         except TransportFault as fault:
-            raise self.lost(fault) from fault
+            raise self._lost(fault) from fault
+        finally:
+            progress.doing = Doing.USING
 
     async def read(self) -> bytes:
         """The whole body. Raises: ConnectionLostError, when it breaks off."""
+        self._progress.doing = Doing.BODY
         try:
-            return await self.stream.read()
+            return await self._stream.read()
         except TransportFault as fault:
-            raise self.lost(fault) from fault
+            raise self._lost(fault) from fault
+        finally:
+            self._progress.doing = Doing.USING
 
 
 @dataclass(slots=True)

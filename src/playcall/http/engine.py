@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
@@ -135,7 +136,7 @@ class Engine:
 
             answer = await self._attempts(progress, send)
             assert incoming is not None  # noqa: S101 - a success has set it
-            progress.doing = Doing.BODY
+            progress.doing = Doing.USING
             self._answered(progress)  # now: the body may take minutes
             broken = False
 
@@ -148,7 +149,7 @@ class Engine:
                 return error
 
             # What the caller's own code raises in here is no concern of ours: the answer was good.
-            yield IncomingBody(incoming, progress.timeline(), lost)
+            yield IncomingBody(incoming, progress, lost)
             if not broken:
                 self._done(progress, answer.status)
 
@@ -368,10 +369,12 @@ class Engine:
             progress.url,
             answer.headers["Location"],
             answer.status,
-            unsafe=call.unsafe,
+            unsafe=call.unsafe or call.body is not None,
             redirects=redirects,
             secure=self._outgoing.secure,
         )
+        if call.spent and redirect.refusal is None:
+            redirect = replace(redirect, refusal="its body came from an iterator, and was read")
         if redirect.refusal is None:
             progress.note(redirect.where, "follow", status=answer.status)
             progress.url = redirect.target

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import secrets
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, cast
 from urllib.parse import urlencode
 
 from ..checks import check_header
 from ..errors import InvalidArgumentError
 from .auth import Credentials
 from .bodies import Upload
-from .call import Call, Progress
+from .call import Call, Param, Params, Progress
 from .hooks import AttemptStart
 from .paths import origin
 from .transport import WireRequest
@@ -58,7 +58,7 @@ class Outgoing:
         if not call.params:
             return url
         try:
-            query = urlencode([(name, _text(name, value)) for name, value in call.params.items() if value is not None])
+            query = urlencode(list(_pairs(call.params)))
         except UnicodeEncodeError:
             raise InvalidArgumentError("params hold something that is not valid Unicode text") from None
         return f"{url}?{query}" if query else url
@@ -106,6 +106,14 @@ class Outgoing:
     def _new_request_id(self, progress: Progress) -> str:
         progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"
         return progress.request_id
+
+
+def _pairs(params: Params) -> Iterator[tuple[str, str]]:
+    for name, given in params.items():
+        values = given if isinstance(given, list | tuple) else (cast("Param", given),)
+        for value in values:
+            if value is not None:
+                yield name, _text(name, value)
 
 
 def _text(name: str, value: str | int | float | bool) -> str:

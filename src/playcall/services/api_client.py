@@ -25,7 +25,7 @@ from ..deadline import check_seconds, deadline
 from ..errors import ConfigurationError
 from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
 from ..home_process import HomeProcess
-from ..http.answers import adapter
+from ..http.answers import adapter, unreadable
 from ..http.auth import Auth, check_auth
 from ..http.call import Call, IncomingBody
 from ..http.engine import READ_TIMEOUT_SECONDS, Engine
@@ -115,9 +115,13 @@ async def _request(
     if into is not None:
         adapter(into)  # a type that no answer can be read into is found before anything is sent
     answer = await api.engine.request(api.settings.call(method, path, options))
-    known = options.get("known")
-    if known is not None and answer.status == 304:
+    if answer.status == 304:
+        known = options.get("known")
+        if known is None:
+            raise unreadable(answer, "but nothing was known to be current: give known=, or take the answer itself")
         return cast("T", known.value)
+    if answer.status == 206 and "range" not in {name.lower() for name in options.get("headers", {})}:
+        raise unreadable(answer, "but a part of it was not asked for")
     return api.read(answer, into)
 
 
@@ -284,7 +288,15 @@ class APIClient(HomeProcess, Service[FaceT]):
 
     async def _probe(self) -> None:
         """One GET of the health path, once. Raises as `get`."""
-        call = Call("GET", self._health_path, RetryPolicy(attempts=1), PROBE_SECONDS, repeatable=True, probe=True)
+        call = Call(
+            "GET",
+            self._health_path,
+            RetryPolicy(attempts=1),
+            PROBE_SECONDS,
+            repeatable=True,
+            probe=True,
+            hooks=self._settings.hooks,
+        )
         await self._engine.request(call)
 
     @property

@@ -13,7 +13,7 @@ from ..deadline import check_seconds
 from ..errors import ConfigurationError, InvalidArgumentError, StatusError
 from ..http.answers import encode
 from ..http.bodies import BodySource, OnProgress, Upload
-from ..http.call import Call
+from ..http.call import Call, Params
 from ..http.hooks import AttemptHook
 from ..http.paths import Path, as_path
 from ..http.problems import ErrorClasses
@@ -29,8 +29,8 @@ _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 class RequestOptions(TypedDict, total=False):
     """What every verb takes beside its path."""
 
-    params: Mapping[str, str | int | float | bool | None]
-    """The query; a None is left out."""
+    params: Params
+    """The query; a None is left out, a list or tuple repeats its name."""
     headers: Mapping[str, str]
     json: object
     """The body: a pydantic model, or anything that is JSON."""
@@ -110,6 +110,9 @@ class Settings:
         _refuse_unknown(options, RequestOptions)
         body, content_type = _body(options)
         reads = options.get("reads", method in SAFE_METHODS)
+        where = as_path(path)
+        if (known := options.get("known")) is not None:
+            _check_known(known, where)
         key = options.get("idempotency_key")
         if key is not None:
             _check_key(key)
@@ -117,7 +120,7 @@ class Settings:
             key = str(uuid.uuid4())
         return Call(
             method,
-            as_path(path),
+            where,
             _check_policy(options["retry"]) if "retry" in options else self.retry,
             _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self.deadline_seconds,
             # A key makes a repeat safe only where the far end honours keys.
@@ -154,6 +157,14 @@ def _check_policy(policy: RetryPolicy) -> RetryPolicy:
     return policy
 
 
+def _check_known(known: object, where: Path) -> None:
+    """Another's version would fit by chance: many backends count them from 1 for each item."""
+    if not isinstance(known, RawAnswer):
+        raise InvalidArgumentError(f"known= takes what an earlier raw() gave, got {type(known).__name__}")
+    if known.timeline.path != where.text:
+        raise InvalidArgumentError(f"known= is the answer to {known.timeline.path}, not to {where.text}")
+
+
 def _mapping(value: Mapping[str, T] | None, name: str) -> Mapping[str, T] | None:
     if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise InvalidArgumentError(f"{name}= takes a mapping, got {type(value).__name__}")
@@ -174,11 +185,9 @@ def _headers(options: RequestOptions) -> Mapping[str, str] | None:
     conditions: dict[str, str] = {}
     if (version := options.get("if_match")) is not None:
         conditions["If-Match"] = as_etag(version)
-    if (known := options.get("known")) is not None:
-        if not isinstance(known, RawAnswer):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise InvalidArgumentError(f"known= takes what an earlier raw() gave, got {type(known).__name__}")
-        if known.etag is not None:  # without one there is nothing to ask by, and the whole is fetched
-            conditions["If-None-Match"] = known.etag
+    known = options.get("known")
+    if known is not None and known.etag is not None:  # without one there is nothing to ask by, and the whole is fetched
+        conditions["If-None-Match"] = known.etag
     return {**(headers or {}), **conditions} if conditions else headers
 
 
