@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -352,3 +353,29 @@ async def test_nothing_secret_is_in_a_repr() -> None:
 def test_errors_used_here_are_what_they_say() -> None:
     assert isinstance(status(401), AuthenticationError)
     assert not isinstance(status(503), ConnectFailedError)
+
+
+async def test_what_a_provider_raises_after_its_caller_has_gone_is_logged_by_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def provider() -> str:
+        asked.set()
+        await go_on.wait()
+        raise ValueError("the vault refused s3cr3t")
+
+    authenticator = Authenticator(BearerToken(provider), Endpoint())
+    caller = asyncio.create_task(authenticator.credentials())
+    await asked.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go_on.set()
+    while authenticator._renewal is not None:
+        await asyncio.sleep(0)
+    for _ in range(10):  # it passes from the renewal's future to the caller's
+        await asyncio.sleep(0)
+    del caller
+    gc.collect()
+    assert "s3cr3t" not in caplog.text

@@ -890,3 +890,11 @@ async def test_a_list_repeats_its_name_in_the_query() -> None:
     async with BaseAPIClient("http://b", transport=transport) as client:
         await client.get("/x", params={"tags": ["a b", None, 3], "flag": (True,), "none": None, "empty": []})
     assert transport.requests[0].url == "http://b/x?tags=a+b&tags=3&flag=true"
+
+
+async def test_a_refusal_at_another_origin_says_nothing_of_our_credentials() -> None:
+    script = Script(to("http://other.test/x", 302), MockAnswer(401))
+    async with BaseAPIClient("http://b", auth=ApiKey("k"), transport=MockTransport(script)) as client:
+        with pytest.raises(AuthenticationError):
+            await client.get("/x")
+        assert client.status.current.state != "auth_failed"

@@ -90,9 +90,12 @@ class Authenticator:
                     self._tasks.add(task)
                     # Not in the task itself: one that is cancelled before its first step runs none of its code.
                     task.add_done_callback(partial(self._settle, renewal))
+            waited_for = asyncio.wrap_future(renewal)
+            # asyncio logs, with its text, what nobody looked at: a caller who has gone does not, and the text may be secret.
+            waited_for.add_done_callback(_looked_at)
             try:
                 # shield: our own cancellation must not cancel the future that the others wait for.
-                return await asyncio.shield(asyncio.wrap_future(renewal))
+                return await asyncio.shield(waited_for)
             except _AbandonedError:
                 continue  # let one of us begin anew
 
@@ -152,6 +155,11 @@ class Authenticator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _looked_at(future: asyncio.Future[Credentials]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _renew_at(credentials: Credentials) -> float | None:

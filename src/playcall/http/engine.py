@@ -453,7 +453,8 @@ class Engine:
         progress.log(logging.INFO, str(status))
 
     def _failed(self, progress: Progress, outcome: str, error: RequestError) -> None:
-        self.status.call_failed(error, judged=progress.call.judged)
+        if self._outgoing.at_home(progress.url):  # where a redirect led is not the backend
+            self.status.call_failed(error, judged=progress.call.judged)
         # A plain no is the caller's affair, and is told by the error.
         plain = isinstance(error, StatusError) and error.status < 500 and error.status not in (401, 429)
         progress.log(logging.INFO if plain else logging.WARNING, outcome)
