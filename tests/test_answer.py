@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import pickle
 from typing import Any
 
@@ -12,6 +14,7 @@ from playcall.answer import RawAnswer
 from playcall.errors import InvalidArgumentError, NotFoundError, UnreadableAnswerError, VersionMismatchError
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, api, playcall, using, value
+from tests.misbehaving_server import MisbehavingServer, ok
 from tests.services.test_methods import example
 
 PLAYBOOK = example("playbook")
@@ -203,3 +206,16 @@ async def test_a_client_does_not_pickle_and_says_what_to_do(kind: Any) -> None:
     async with using(kind("http://b", transport=MockTransport(versioned))) as client:
         with pytest.raises(TypeError, match="make one in each process"):
             pickle.dumps(client)
+
+
+@FACES
+@pytest.mark.parametrize("travel", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy], ids=["pickle", "copy"])
+async def test_an_answer_of_a_real_connection_pickles_and_copies(blocking: bool, travel: Any) -> None:
+    kind: Any = BlockingAPIClient if blocking else BaseAPIClient
+    async with MisbehavingServer(lambda request: ok([1])) as server, using(kind(server.url)) as client:
+        for ask, args in ((client.get.raw, ["/x"]), (client.answer, ["GET", "/x"])):
+            given = await value(await asyncio.to_thread(ask, *args))  # the server runs on this thread
+            there = travel(given)
+            assert there == given
+            assert type(there) is type(given)
+            assert there.headers["CONTENT-TYPE"] == given.headers["Content-Type"]

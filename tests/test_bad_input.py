@@ -17,6 +17,7 @@ from playcall import (
     BaseAPIClient,
     BearerToken,
     BlockingAPIClient,
+    Envelope,
     OAuth2Password,
     Playcall,
     ResourceService,
@@ -153,6 +154,9 @@ HTTP_CLIENTS = pytest.mark.parametrize("kind", CLIENTS[:4], ids=lambda kind: kin
         {"max_concurrency": "3"},
         {"retry": 3},
         {"ssl_context": True},
+        {"hooks": None},
+        {"hooks": print},
+        {"hooks": ["x"]},
     ],
     ids=told,
 )
@@ -488,3 +492,24 @@ async def test_ids_of_a_foreign_resource_are_held_to_the_same(blocking: bool) ->
         for wrong in IDS:
             async with refuses(client, (InvalidArgumentError,)):
                 await value(service.get(wrong))
+
+
+@pytest.mark.parametrize(
+    "options", [{"errors": [1]}, {"errors": {True: None}}, {"envelope": "x"}, {"envelope": Envelope}], ids=told
+)
+@pytest.mark.parametrize("kind", [BaseAPIClient, BlockingAPIClient])
+def test_what_tells_a_foreign_backend_s_ways_is_checked_when_it_is_given(kind: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        kind("http://backend.test", transport=MockTransport(answer), **options)
+
+
+def test_so_it_is_for_a_clone_and_for_a_resource() -> None:
+    client = BaseAPIClient("http://backend.test", transport=MockTransport(answer))
+    wrong: Any = [1]
+    for make in (
+        lambda: client.with_options(errors=wrong),
+        lambda: client.with_options(hooks=None),  # type: ignore[typeddict-item]
+        lambda: ResourceService(client, "/things", Reading, errors=wrong),
+    ):
+        with pytest.raises(ConfigurationError):
+            make()

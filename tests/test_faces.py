@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from playcall import blocking_iterator, deadline
 from playcall.blocking_iterator import READ_AHEAD
-from playcall.errors import ClientClosedError, PlaycallError
+from playcall.deadline import nearest
+from playcall.errors import ClientClosedError, DeadlineExceededError, PlaycallError
 from playcall.faces import Awaiting, Blocking, FaceT, Service, call, stream
 from playcall.loop_thread import LoopThread
 from tests.both_faces import FACES, items, value
@@ -116,6 +118,15 @@ def test_the_descriptor_keeps_name_and_docstring() -> None:
     assert Numbers.double.__name__ == "double"  # type: ignore[attr-defined]
     assert Numbers.double.__doc__ == "Twice the number."
     assert Numbers.count.__doc__ == "From 0."
+
+
+@FACES
+async def test_a_bound_method_shows_the_name_docstring_and_signature_of_what_it_is(blocking: bool) -> None:
+    numbers: Any = Numbers(blocking=blocking)
+    assert (numbers.double.__name__, inspect.getdoc(numbers.double)) == ("double", "Twice the number.")
+    assert str(inspect.signature(numbers.double)) == "(number: 'int', *, plus: 'int' = 0) -> 'int'"
+    assert (numbers.count.__name__, inspect.getdoc(numbers.count)) == ("count", "From 0.")
+    assert list(inspect.signature(numbers.count).parameters) == ["up_to", "fail_at"]
 
 
 @FACES
@@ -227,6 +238,63 @@ def test_an_iterator_that_is_dropped_ends_its_source() -> None:
     assert next(iterator) == 0
     del iterator
     assert numbers.ended.wait(3)
+
+
+def test_an_iterator_that_waits_obeys_the_deadline_of_whoever_waits() -> None:
+    class Gated(Service[FaceT]):
+        def __init__(self, *, blocking: bool = False) -> None:
+            super().__init__(blocking=blocking)
+            self.open = asyncio.Event()
+            self.bounds: list[float | None] = []
+
+        @stream
+        async def gated(self: Gated[Awaiting]) -> AsyncIterator[int]:
+            self.bounds.append(nearest(None))
+            yield 1
+            yield 2
+            await self.open.wait()
+            yield 3
+
+    service: Gated[Blocking] = Gated(blocking=True)
+    iterator = service.gated()
+    assert [next(iterator), next(iterator)] == [1, 2]
+    with (
+        pytest.raises(DeadlineExceededError, match=r"gated: nothing more came before the deadline") as caught,
+        deadline(0.05),
+    ):
+        next(iterator)
+    assert "next" in caught.value.explain()
+    LoopThread.shared().post(service.open.set)
+    with deadline(60):
+        assert list(iterator) == [3]  # it goes on, and none was lost
+    assert service.bounds == [None]
+
+    with deadline(60):
+        made_inside = service.gated()
+    later = service.gated()
+    assert next(made_inside) == 1
+    with deadline(60):
+        assert next(later) == 1
+    # The deadline is that of the first item, as with `async for`.
+    assert [bound is None for bound in service.bounds] == [True, True, False]
+    made_inside.close()
+    later.close()
+
+
+def test_a_source_that_does_not_heed_its_own_deadline_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking_iterator, "LATE_SECONDS", 0.05)
+    hanging: Numbers[Blocking] = Numbers(blocking=True)
+
+    class Deaf(Service[FaceT]):
+        @stream
+        async def never(self: Deaf[Awaiting]) -> AsyncIterator[int]:
+            await hanging._awaiting().hang()  # type: ignore[attr-defined,misc]
+            yield 1
+
+    deaf: Deaf[Blocking] = Deaf(blocking=True)
+    with deadline(0.05), deaf.never() as iterator, pytest.raises(DeadlineExceededError, match="never"):
+        next(iterator)
+    assert hanging.ended.wait(10)
 
 
 @pytest.mark.parametrize("attempt", range(10))

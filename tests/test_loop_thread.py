@@ -298,6 +298,26 @@ async def test_a_child_forked_in_the_middle_of_calls_of_other_threads_works() ->
         assert out == str([0] * 8)
 
 
+async def test_a_method_that_was_kept_before_a_fork_works_in_the_child() -> None:
+    out = await run(
+        """
+        import os
+        from playcall import BlockingAPIClient
+        from playcall.testing import MockAnswer, MockTransport
+        client = BlockingAPIClient("http://b", transport=MockTransport(lambda request: MockAnswer(json=request.path)))
+        kept, raw = client.get, client.get.raw
+        assert kept("/parent") == "/parent"
+        child = os.fork()
+        if child == 0:
+            os.write(1, f"{kept('/child')} {raw('/raw').value}".encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        client.close()
+        """
+    )
+    assert out == "/child /raw"
+
+
 async def test_what_was_begun_before_a_fork_is_refused_in_the_child() -> None:
     out = await run(
         """

@@ -453,7 +453,7 @@ def there(request: MockRequest) -> MockAnswer:
 async def monitoring(status: Any) -> Any:
     """A monitor, and its first probe has been sent or answered."""
     monitor = status.monitor(HOUR)
-    requests = status._probe.__self__.engine.transport.requests
+    requests = status._probe.func.__self__.engine.transport.requests
     async with asyncio.timeout(10):
         while not requests:
             await asyncio.sleep(0.001)
@@ -559,11 +559,11 @@ def test_a_monitor_without_a_loop_is_refused_on_the_async_client() -> None:
 async def test_a_forgotten_client_is_collected_though_its_monitor_runs(blocking: bool) -> None:
     kind: Any = BlockingAPIClient if blocking else BaseAPIClient
     client = kind("http://b", transport=MockTransport(there))
-    board, gone = client.engine.status, weakref.ref(client)
+    board, gone = client.engine.status, weakref.ref(client._owner)
     monitor = await monitoring(client.status)
     del client
     gc.collect()
-    assert gone() is not None  # whoever holds the monitor holds its client
+    assert gone() is not None  # whoever holds the monitor holds what its client's clones share
     del monitor
     async with asyncio.timeout(10):
         while gone() is not None:
@@ -573,6 +573,18 @@ async def test_a_forgotten_client_is_collected_though_its_monitor_runs(blocking:
     async with asyncio.timeout(10):
         while tasks_of(blocking):
             await asyncio.sleep(0.001)
+
+
+@FACES
+async def test_a_clone_that_nobody_keeps_is_probed_for_all_the_same_with_its_hooks(blocking: bool) -> None:
+    paths: list[str] = []
+    async with playcall(blocking, there) as client:
+        client.with_options(hooks=[lambda start: paths.append(start.path)]).status.monitor(0.1)
+        gc.collect()
+        async with asyncio.timeout(10):
+            while len(paths) < 2:
+                await asyncio.sleep(0.001)
+    assert set(paths) == {"/ready"}
 
 
 def test_a_forgotten_client_s_monitor_notices_within_the_minute_however_long_its_pause_is() -> None:

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -479,6 +480,14 @@ async def test_changes_end_with_the_close_of_the_client(blocking: bool) -> None:
 
 
 @FACES
+async def test_changes_obey_the_deadline_of_whoever_waits_for_them(blocking: bool) -> None:
+    async with playcall(blocking, lambda request: MockAnswer(json={})) as client:
+        changes = client.status.changes()  # made outside
+        with pytest.raises(DeadlineExceededError, match=r"changes.*: nothing more came before"), deadline(0.05):
+            await items(changes)
+
+
+@FACES
 async def test_changes_can_be_left_early(blocking: bool) -> None:
     async with playcall(blocking, there) as client:
         changes = client.status.changes()
@@ -552,6 +561,30 @@ async def test_waiting_lasts_through_a_refusing_port_and_a_503_to_the_200(blocki
         assert picture.state == "online"
         assert states == ["offline", "degraded", "online"]
         assert [request.target for request in server.requests] == ["/ready"] * 3
+
+
+async def test_waiting_tries_to_the_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a pause before the end is no reason to give up: the pauses shrink with what is left."""
+    now = 0.0
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(seconds)
+
+    async def probe() -> None:
+        raise ConnectionLostError("gone", timeline=TIMELINE)
+
+    status: ConnectionStatus[Awaiting] = ConnectionStatus(StatusBoard(), probe)
+    monkeypatch.setattr("playcall.status.connection_status.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("playcall.status.connection_status.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("playcall.status.connection_status.nearest", lambda seconds: now + seconds)
+    with pytest.raises(DeadlineExceededError, match="not ready within 5 s: gone"):
+        await status.wait_until_ready(5)
+    assert 4.95 <= now < 5
+    assert max(slept) <= 1
+    assert min(slept) > 0
 
 
 @FACES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from .timeline import Timeline
 
@@ -25,6 +25,13 @@ class Answer:
     body: bytes = field(repr=False)
     timeline: Timeline
     request_id: str | None
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        """Pickles and copies deeply, though the headers of a real connection do neither."""
+        from multidict import CIMultiDict
+
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return type(self), tuple({**values, "headers": CIMultiDict(self.headers)}.values())
 
     @property
     def etag(self) -> str | None:

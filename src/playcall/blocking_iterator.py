@@ -6,19 +6,24 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Generic, Self, TypeVar
 
-from .errors import ClientClosedError
+from .deadline import nearest
+from .errors import ClientClosedError, DeadlineExceededError
 from .loop_thread import CANCEL_WAIT_SECONDS, LoopThread, wait_for
+from .timeline import Timeline
 
-__all__ = ["READ_AHEAD", "BlockingIterator"]
+__all__ = ["READ_AHEAD", "BlockingIterator", "nothing_came"]
 
 T = TypeVar("T")
 
 READ_AHEAD = 256
 """Items that a blocking iterator holds ready beyond the one in use."""
+LATE_SECONDS = 0.5
+"""How long a source may take to say itself, and with its timeline, that the deadline has come that it runs under."""
 
 
 class _Pump(Generic[T]):
@@ -28,15 +33,22 @@ class _Pump(Generic[T]):
         self.owner = owner
         self.read_ahead = read_ahead
         self.source = source
-        self.context = contextvars.copy_context()
         self.items: deque[T] = deque()
         self.error: BaseException | None = None
         self.over = False
         self.waiters: list[threading.Lock] = []
         self.changed = threading.Lock()
+        self.context: contextvars.Context | None = None
+        self.ends_at: float | None = None
         self.room: asyncio.Event | None = None
         self.task: asyncio.Task[None] | None = None
         self.ended = threading.Event()
+
+    def begin(self) -> None:
+        """On the thread that asks for the first item: its context, and so its deadline, is the source's."""
+        self.ends_at = nearest(None)
+        self.context = contextvars.copy_context()
+        self.owner.post(self.start)
 
     def start(self) -> None:
         self.room = asyncio.Event()
@@ -75,6 +87,12 @@ class _Pump(Generic[T]):
             waiter.release()
         self.waiters.clear()
 
+    def patience(self, ends_at: float | None) -> float | None:
+        """Until when to wait for an item, of a caller who has until `ends_at`."""
+        if ends_at is None or self.ends_at is None or ends_at < self.ends_at:
+            return ends_at
+        return ends_at + LATE_SECONDS
+
     def make_room(self) -> None:
         if self.room is not None:
             self.room.set()
@@ -90,6 +108,10 @@ class BlockingIterator(Generic[T]):
     """Iterates on the calling thread over what the loop thread produces; reads up to `read_ahead` items ahead.
 
     Leaving the loop early is fine: `close()`, the end of a `with` block or garbage collection ends the source.
+
+    `next()` waits no longer than the calling thread's `deadline()` allows, wherever the iterator was made, and then raises
+    DeadlineExceededError: of the call that was under way, if the source began under this deadline; otherwise of the
+    iteration, which can be gone on with.
     """
 
     def __init__(self, owner: LoopThread, source: AsyncIterator[T], *, read_ahead: int = READ_AHEAD) -> None:
@@ -126,14 +148,19 @@ class BlockingIterator(Generic[T]):
                 if not self._started:
                     self._started = True
                     try:
-                        pump.owner.post(pump.start)
+                        pump.begin()
                     except ClientClosedError:
                         self._started = False
                         raise
                 waiter = threading.Lock()
                 waiter.acquire()
                 pump.waiters.append(waiter)
-            wait_for(waiter)
+            began_at = time.monotonic()
+            if not wait_for(waiter, pump.patience(nearest(None))):
+                with pump.changed:
+                    if waiter in pump.waiters:
+                        pump.waiters.remove(waiter)
+                        raise nothing_came(getattr(pump.source, "__qualname__", "an iteration"), began_at)
         try:
             raise error
         finally:
@@ -157,3 +184,15 @@ class BlockingIterator(Generic[T]):
         if self._started and not self._closed and not self._pump.over:
             with contextlib.suppress(Exception):  # a finaliser has nobody to tell
                 self._pump.owner.post(self._pump.cancel)
+
+
+def nothing_came(what: str, began_at: float) -> DeadlineExceededError:
+    """The error of an iteration that waited from `began_at` (`time.monotonic()`) until the deadline of its block.
+
+    Its timeline has no attempt: no one call was waited for.
+    """
+    took_seconds = time.monotonic() - began_at
+    return DeadlineExceededError(
+        f"{what}: nothing more came before the deadline of this block",
+        timeline=Timeline("next", what, took_seconds, took_seconds=took_seconds, changes=False),
+    )

@@ -6,7 +6,7 @@ import copy
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
 
 from typing_extensions import Unpack
@@ -98,7 +98,10 @@ class _Client(HomeProcess, Generic[FaceT]):
             ConfigurationError: one of these makes no sense. Nothing was sent.
         """
         root = base_url(url if url is not None else url_from_environment())
-        pool = SessionPool(ssl_context, proxy=proxy_for(root, proxy), connect_timeout_seconds=connect_timeout_seconds)
+        # With a transport of its own only events go through a proxy: one in the environment is found when they begin.
+        later = transport is not None and proxy == ENVIRONMENT
+        way = partial(proxy_for, root, proxy) if later else proxy_for(root, proxy)
+        pool = SessionPool(ssl_context, proxy=way, connect_timeout_seconds=connect_timeout_seconds)
         self._api: APIClient[FaceT] = self._api_kind(
             root + API_PREFIX,
             auth=auth if auth is not None else auth_from_environment(),
@@ -117,6 +120,7 @@ class _Client(HomeProcess, Generic[FaceT]):
         )
         # The backend has answered, so a pause of the events' connection need not be waited out.
         self._api.engine.status.nudge = self._events.wake
+        self._pool = pool
         self._root = root
 
     def __repr__(self) -> str:
@@ -167,6 +171,7 @@ class _Client(HomeProcess, Generic[FaceT]):
     async def _close(self) -> None:
         await self._events.close()
         await self._api.engine.close()
+        await self._pool.close()  # the engine has closed it already, unless it sends in another way
 
 
 class AsyncPlaycall(_Client[Awaiting]):

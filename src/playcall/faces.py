@@ -19,6 +19,7 @@ plain iterator. Arguments keep their types on both.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial, update_wrapper
 from types import MethodType
@@ -95,25 +96,65 @@ class BlockingMethod(Protocol[P, T_co]):
         ...
 
 
-class _Awaited(partial[Any]):
-    """`fn` with its first arguments. A partial is called by C, so it costs no frame, in time or in a traceback."""
+class _Shown:
+    """Shows name, docstring and signature of a function whose first arguments are given: `_function`.
+
+    By properties of the class, so that a bound method, which is made at each use, costs no more for it.
+    """
+
+    __slots__ = ()
+    _function: partial[Any]
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cast("Any", property(lambda self: self._function.func.__doc__))
+
+    __name__ = property(lambda self: self._function.func.__name__)
+    __signature__ = property(lambda self: inspect.signature(self._function))
+
+
+class _Awaited(_Shown, partial[Any]):
+    # A partial is called by C, so it costs no frame, in time or in a traceback.
+
+    @property
+    def _function(self) -> partial[Any]:  # type: ignore[override]
+        return partial(self.func, *self.args)
 
     async def raw(self, /, *args: Any, **kwargs: Any) -> Any:
         return await with_answer(self.func, *self.args, *args, **kwargs)
 
 
-class _Blocked(partial[Any]):
-    """`LoopThread.call` with `fn` and its first arguments."""
+class _Blocked(_Shown):
+    # `LoopThread.call` of a function, on the loop thread that there is when it is called: one made before a fork is gone.
+    __slots__ = ("_function",)
+
+    def __init__(self, function: partial[Any]) -> None:
+        self._function = function
+
+    @property
+    def __call__(self) -> partial[Any]:
+        """A property, whose value Python then calls: so there is no frame of ours between the caller and `call`."""
+        return partial(LoopThread.shared().call, self._function)
 
     def raw(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self.func(with_answer, *self.args, *args, **kwargs)
+        return LoopThread.shared().call(with_answer, self._function.func, *self._function.args, *args, **kwargs)
+
+
+class _Iterated(_Shown):
+    # A blocking iterator over what a function gives.
+    __slots__ = ("_function",)
+
+    def __init__(self, function: partial[Any]) -> None:
+        self._function = function
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> BlockingIterator[Any]:
+        return BlockingIterator(LoopThread.shared(), self._function(*args, **kwargs))
 
 
 def bound(service: Service[Any], fn: Callable[..., Coroutine[Any, Any, Any]], *first: object) -> Any:
     """`fn` as a method of the service, on the face that it shows. Any: the descriptors' overloads type it."""
     if not service._blocking:  # pyright: ignore[reportPrivateUsage] - half of Service
         return _Awaited(fn, service, *first)
-    return _Blocked(LoopThread.shared().call, fn, service._awaiting(), *first)  # pyright: ignore[reportPrivateUsage]
+    return _Blocked(partial(fn, service._awaiting(), *first))  # pyright: ignore[reportPrivateUsage]
 
 
 class call(Generic[P, T]):
@@ -152,8 +193,4 @@ class stream(Generic[P, T]):
             return self
         if not obj._blocking:  # pyright: ignore[reportPrivateUsage] - the descriptor is half of Service
             return MethodType(self._fn, obj)
-        return partial(self._iterate, obj._awaiting())  # pyright: ignore[reportPrivateUsage]
-
-    def _iterate(self, twin: object, *args: Any, **kwargs: Any) -> BlockingIterator[T]:
-        # Any: the overload above has checked them against P.
-        return BlockingIterator(LoopThread.shared(), self._fn(twin, *args, **kwargs))
+        return _Iterated(partial(self._fn, obj._awaiting()))  # pyright: ignore[reportPrivateUsage]

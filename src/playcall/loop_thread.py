@@ -14,6 +14,7 @@ import contextvars
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
@@ -264,10 +265,17 @@ class _Waiting(Generic[T]):
         return self._result[0]
 
 
-def wait_for(lock: threading.Lock) -> None:
-    """Waits for the lock so that Ctrl-C is seen: a signal that comes just before the wait begins does not end it."""
-    while not lock.acquire(timeout=SIGNAL_POLL_SECONDS):
-        pass
+def wait_for(lock: threading.Lock, ends_at: float | None = None) -> bool:
+    """Waits for the lock so that Ctrl-C is seen: a signal that comes just before the wait begins does not end it.
+
+    False where the `time.monotonic()` moment `ends_at` came first.
+    """
+    while True:
+        left = SIGNAL_POLL_SECONDS if ends_at is None else ends_at - time.monotonic()
+        if lock.acquire(timeout=max(0.0, min(left, SIGNAL_POLL_SECONDS))):
+            return True
+        if left <= 0:
+            return False
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

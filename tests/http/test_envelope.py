@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import BaseModel, TypeAdapter
 
-from playcall import Envelope
+from playcall import Envelope, RetryPolicy
 from playcall.answer import Answer
 from playcall.errors import (
     AuthenticationError,
@@ -26,7 +26,7 @@ from playcall.errors import (
     UnreadableAnswerError,
 )
 from playcall.http import envelope as envelope_module
-from playcall.testing import MockAnswer, MockRequest
+from playcall.testing import MockAnswer, MockFault, MockRequest
 from playcall.timeline import Timeline
 from tests.both_faces import FACES, api, value
 
@@ -193,6 +193,66 @@ def test_any_answer_is_a_value_or_one_of_our_errors(body: Any, envelope: Envelop
 
 
 # --- through a client -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("envelope", "body"),
+    [
+        (NUMBERS, {"code": False, "data": 1}),
+        (Envelope(), {"success": 1, "data": 1}),
+        (Envelope(ok=(1,)), {"success": True, "data": 1}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("into", [None, int])
+def test_a_truth_value_is_no_number_that_means_success(envelope: Envelope, body: object, into: Any) -> None:
+    with pytest.raises(EnvelopeError):
+        envelope.read(answer(body), into)
+
+
+@pytest.mark.parametrize("into", [None, dict[str, Any]])
+def test_where_it_is_optional_a_success_without_data_is_a_value_of_its_own(into: Any) -> None:
+    optional = Envelope(optional=True)
+    bare = {"success": True, "id": 3}
+    assert optional.read(answer(bare), into) == bare
+    assert optional.read(answer({"success": True, "data": {"id": 3}}), into) == {"id": 3}
+    with pytest.raises(EnvelopeError, match="sold out"):
+        optional.read(answer({"success": False, "message": "sold out"}), into)
+
+
+@FACES
+@pytest.mark.parametrize(
+    ("first", "method", "happened"),
+    [
+        (MockFault.connection_lost(), "post", True),
+        (MockAnswer(503), "post", True),
+        (MockFault.not_sent(), "post", False),
+        (MockAnswer(429), "post", False),
+        (MockFault.connection_lost(), "get", False),
+        (None, "post", False),
+    ],
+)
+async def test_a_no_in_an_envelope_does_not_say_what_came_of_an_attempt_that_was_lost(
+    blocking: bool, first: Any, method: str, happened: bool
+) -> None:
+    replies = [each for each in (first, MockAnswer(json={"success": False})) if each is not None]
+    options: dict[str, Any] = {"retry": RetryPolicy(initial_seconds=0), "idempotency_keys": True}
+    async with api(blocking, lambda request: replies.pop(0), envelope=Envelope(), **options) as client:
+        with pytest.raises(EnvelopeError) as caught:
+            await value(getattr(client, method)("/orders"))
+    assert caught.value.may_have_happened is happened
+
+
+@FACES
+async def test_a_class_may_be_given_by_a_code_that_is_a_number(blocking: bool) -> None:
+    bodies: list[Any] = [{"code": 1001}, {"code": "1001"}, {"code": -7}]
+    classes: dict[int | str, type[StatusError]] = {1001: BrokeError, -7: GoneError}
+    async with api(
+        blocking, lambda request: MockAnswer(json=bodies.pop(0)), envelope=NUMBERS, errors=classes
+    ) as client:
+        for kind in (BrokeError, BrokeError, GoneError):
+            with pytest.raises(kind):
+                await value(client.get("/x"))
 
 
 @FACES

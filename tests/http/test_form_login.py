@@ -23,7 +23,7 @@ from playcall.errors import (
     UnreadableAnswerError,
 )
 from playcall.http import auth as auth_module
-from playcall.http.grants import member
+from playcall.http.members import member
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, api, value
 

@@ -13,10 +13,11 @@ from typing import Any, Self
 import pytest
 import trustme
 
-from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
-from playcall.errors import ConfigurationError, ConnectFailedError, PlaycallError
+from playcall import AsyncPlaycall, BaseAPIClient, BlockingAPIClient, Playcall, RetryPolicy
+from playcall.errors import ConfigurationError, ConnectFailedError, PlaycallError, RealtimeConnectError
 from playcall.http.proxies import ProxyAddress, proxy_for
-from tests.both_faces import FACES, using
+from playcall.testing import MockAnswer
+from tests.both_faces import FACES, playcall, using, value
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -50,6 +51,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ({"http_proxy": "http://p:1"}, "http://127.0.0.1:8000", None),
         ({"http_proxy": "http://p:1"}, "http://[::1]:8000", None),
         ({"http_proxy": ""}, "http://backend.test", None),
+        ({"http_proxy": "http://p:1", "no_proxy": "backend.test:8080"}, "http://backend.test:8080/x", None),
+        ({"http_proxy": "http://p:1", "no_proxy": "backend.test:80"}, "http://backend.test", None),
+        ({"http_proxy": "http://p:1", "no_proxy": "backend.test:8080"}, "http://backend.test", "http://p:1"),
+        ({"http_proxy": "http://p:1", "no_proxy": "2001:db8::1"}, "http://[2001:db8::1]:8000", None),
     ],
 )
 def test_the_environment_names_the_proxy_as_for_other_tools(
@@ -222,3 +227,18 @@ async def test_events_go_through_the_proxy_too() -> None:
                     await anext(feed)
     assert proxy.lines
     assert all(line.startswith("GET http://backend.test:1/api/v1/") for line in proxy.lines)
+
+
+@FACES
+async def test_a_proxy_in_the_environment_that_cannot_be_used_is_an_error_only_where_it_would_be(
+    environment: pytest.MonkeyPatch, blocking: bool
+) -> None:
+    environment.setenv("ALL_PROXY", "socks5://u:s3cr3t@p:1")
+    kind: Any = Playcall if blocking else AsyncPlaycall
+    with pytest.raises(ConfigurationError, match="SOCKS"):
+        kind("http://backend.test")
+    async with playcall(blocking, lambda request: MockAnswer(json={"status": "ready"})) as client:
+        assert (await value(client.status.wait_until_ready(10))).state == "online"
+        with pytest.raises(RealtimeConnectError, match="SOCKS") as caught:
+            await value(client.events.on("task.*", print))
+        assert "s3cr3t" not in caught.value.explain()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from playcall.http.ranges import place_of, strong_etag
@@ -32,7 +30,7 @@ TAG = '"v1"'
     ],
 )
 def test_a_part_goes_on_only_where_it_was_asked_to(status: int, headers: dict[str, str], place: int | None) -> None:
-    assert place_of(status, headers, asked=40, etag=TAG, total=100) == place
+    assert place_of(status, headers, 40, TAG, 100) == place
 
 
 @pytest.mark.parametrize(
@@ -40,12 +38,14 @@ def test_a_part_goes_on_only_where_it_was_asked_to(status: int, headers: dict[st
     [("bytes 40-99/100", 40), ("bytes 40-99/*", 40), ("bytes 40-98/100", None), ("bytes 39-99/100", None)],
 )
 def test_where_the_length_is_not_known_the_part_itself_tells_it(content_range: str, place: int | None) -> None:
-    assert place_of(206, {"Content-Range": content_range}, asked=40, etag=TAG, total=None) == place
+    assert place_of(206, {"Content-Range": content_range}, 40, TAG, None) == place
 
 
-@pytest.mark.parametrize("known", [{"asked": 0, "etag": TAG}, {"asked": 40, "etag": None}])
-def test_where_no_part_was_asked_for_an_answer_is_the_whole(known: dict[str, Any]) -> None:
-    assert place_of(206, {"Content-Range": "bytes 40-99/100"}, total=100, **known) == 0
+@pytest.mark.parametrize(("asked", "etag"), [(0, TAG), (40, None)])
+@pytest.mark.parametrize("content_range", ["bytes 0-99/100", "bytes 40-99/100"])
+def test_a_part_that_nobody_asked_for_is_of_no_use(content_range: str, asked: int, etag: str | None) -> None:
+    assert place_of(206, {"Content-Range": content_range}, asked, etag, 100) is None
+    assert place_of(200, {}, asked, etag, 100) == 0
 
 
 @pytest.mark.parametrize(

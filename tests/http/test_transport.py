@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 
+from playcall.http import transport as transports
+from playcall.http.encodings import PIECE_BYTES
 from playcall.http.pool import SessionPool
 from playcall.http.retry import FailureKind
 from playcall.http.transport import AiohttpTransport, TransportFault, WireRequest
@@ -235,6 +240,62 @@ async def test_a_stream_left_early_closes_its_connection(transport: AiohttpTrans
             async for _ in stream.chunks():
                 break
         await server.wait_until_nobody_is_connected()
+
+
+async def test_a_packed_stream_comes_in_pieces_of_bounded_size_and_lets_others_run(transport: AiohttpTransport) -> None:
+    body = bytes(20 * PIECE_BYTES)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    packed = answer(200, gzip.compress(body), {"Content-Encoding": "gzip"})
+    async with MisbehavingServer(lambda r: packed) as server, transport.stream(request(server.url)) as stream:
+        chunks = stream.chunks()
+        pieces = [await anext(chunks)]
+        other = asyncio.create_task(others())
+        pieces += [piece async for piece in chunks]
+        other.cancel()
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) == PIECE_BYTES
+    assert turns >= 19, "one between any two pieces"
+
+
+async def test_a_large_packed_body_is_unpacked_beside_the_loop(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    unpacked = transports._unpacked
+
+    def noting(*args: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return unpacked(*args)
+
+    monkeypatch.setattr(transports, "_unpacked", noting)
+    here = threading.get_ident()
+    for body, beside in ((b"a" * 1000, False), (bytes(10 << 20), True)):
+        packed = answer(200, gzip.compress(body), {"Content-Encoding": "gzip"})
+        async with MisbehavingServer(lambda r, packed=packed: packed) as server:
+            assert (await transport.send(request(server.url))).body == body
+        assert (threads.pop() != here) is beside
+
+
+async def test_closing_from_another_loop_ends_who_reads_a_body_on_this_one() -> None:
+    transport = AiohttpTransport(SessionPool())
+    act = silence(head(200, {"Content-Length": "99"}) + b"half")
+    async with (
+        MisbehavingServer(lambda r: act) as server,
+        transport.stream(request(server.url, read_timeout_seconds=None)) as stream,
+    ):
+        reading = asyncio.ensure_future(stream.read())
+        await asyncio.to_thread(asyncio.run, transport.close())
+        async with asyncio.timeout(5):
+            with pytest.raises(TransportFault) as caught:
+                await reading
+        assert caught.value.kind is FailureKind.LOST
 
 
 @pytest.mark.parametrize("way", ["chunks", "read"])

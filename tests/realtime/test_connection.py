@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from playcall.deadline import _ends_at as deadline_variable
+from playcall.deadline import deadline, nearest
 from playcall.errors import (
     ClientClosedError,
     InvalidArgumentError,
@@ -136,6 +138,25 @@ async def test_a_defect_inside_the_client_is_loud_and_the_connection_is_made_aga
     await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
     assert "failed inside the client" in caplog.text
     assert connection.picture().problem == "inside the client (ZeroDivisionError)"
+    await connection.close()
+
+
+async def test_a_connection_keeps_nothing_of_the_context_in_which_it_was_first_wanted() -> None:
+    class Noting(PipeTransport):
+        bounds: list[float | None] = []
+
+        async def dial(self, headers: Mapping[str, str], *, max_frame_bytes: int) -> PipeLink:
+            self.bounds.append(nearest(None))
+            return await super().dial(headers, max_frame_bytes=max_frame_bytes)
+
+    transport = Noting()
+    transport.errors = [LinkLostError("gone (scripted)")]  # so the second attempt begins with a timer
+    connection = connect(transport)
+    with deadline(60):
+        await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+        assert connection._timer is not None
+        assert connection._timer._context.get(deadline_variable) is None  # type: ignore[attr-defined]
+    assert transport.bounds == [None, None]
     await connection.close()
 
 

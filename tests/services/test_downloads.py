@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,19 @@ from typing import Any
 import pytest
 
 from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
-from playcall.errors import ConnectionLostError, DeadlineExceededError, NotFoundError, StatusError
-from tests.both_faces import FACES, using
+from playcall.errors import (
+    ConnectionLostError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    PlaycallError,
+    ServiceUnavailableError,
+    StatusError,
+    UnreadableAnswerError,
+)
+from playcall.services import part_file
+from playcall.testing import MockAnswer
+from tests.both_faces import FACES, api, using, value
 from tests.misbehaving_server import Act, MisbehavingServer, Request, answer, head, raw, silence
 
 BIG = os.urandom(300_000)
@@ -29,6 +42,11 @@ async def download(blocking: bool, client: Any, *args: Any, **options: Any) -> A
     """On a thread for the blocking face, because the server runs on this loop."""
     call = client.download
     return await (asyncio.to_thread(call, *args, **options) if blocking else call(*args, **options))
+
+
+async def download_raw(blocking: bool, client: Any, *args: Any) -> Any:
+    call = client.download.raw
+    return await (asyncio.to_thread(call, *args) if blocking else call(*args))
 
 
 def whole(until: int | None = None, content: bytes = BIG, tag: str | None = TAG) -> Act:
@@ -128,13 +146,13 @@ async def test_a_part_that_brings_nothing_counts_as_an_attempt(blocking: bool, t
     assert ranges(server) == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-"]
     assert list(tmp_path.iterdir()) == []
     story = caught.value.explain()
-    assert "go on at byte 100000: retry in" in story
-    assert story.count("go on at byte 150000: retry in") == 2
+    assert "broke off in its body, at byte 100000" in story
+    assert story.count("broke off in its body, at byte 150000") == 4, "each of three, and the message"
+    assert story.count("-> retry in") == 3
     assert "give up: 3 of 3 attempts used" in story
     attempts = caught.value.attempts
     assert [each.number for each in attempts] == list(range(1, len(attempts) + 1))
     assert [each.began_at_seconds for each in attempts] == sorted(each.began_at_seconds for each in attempts)
-    assert [each.status for each in attempts if each.status] == [200, 206, 206, 206]
 
 
 @FACES
@@ -182,27 +200,157 @@ async def test_a_part_in_chunks_that_ends_too_early_is_no_whole(blocking: bool, 
 
 @FACES
 @pytest.mark.parametrize("tag", [None, 'W/"v1"'])
-async def test_without_a_strong_etag_a_break_is_the_end(blocking: bool, tmp_path: Path, tag: str | None) -> None:
-    serve = script(lambda r: whole(100_000, tag=tag), lambda r: whole())
+async def test_without_a_strong_etag_it_begins_anew_as_often_as_the_policy_says(
+    blocking: bool, tmp_path: Path, tag: str | None
+) -> None:
+    ends = [100_000, 50_000, 20_000, 10_000, None]
+    serve = script(*(lambda r, end=end: whole(end, tag=tag) for end in ends))
     async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
         with pytest.raises(ConnectionLostError):
             await download(blocking, client, "/x", tmp_path / "got")
+        assert ranges(server) == [None] * QUICK.attempts
+        assert list(tmp_path.iterdir()) == []
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+
+
+@FACES
+async def test_who_wants_one_attempt_gets_that(blocking: bool, tmp_path: Path) -> None:
+    serve = script(lambda r: whole(100_000), lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        with pytest.raises(ConnectionLostError):
+            await download(blocking, client, "/x", tmp_path / "got", retry=RetryPolicy(attempts=1))
     assert len(server.requests) == 1
+
+
+@FACES
+async def test_a_range_of_ones_own_is_what_the_file_holds_and_is_asked_for_each_time(
+    blocking: bool, tmp_path: Path
+) -> None:
+    own = {"range": "bytes=299990-"}
+    serve = script(lambda r: rest(r, 299_995), lambda r: rest(r))
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got", headers=own)
+    assert target.read_bytes() == BIG[-10:]
+    assert ranges(server) == [own["range"]] * 2
+    assert {request.headers.get("If-Range") for request in server.requests} == {None}
+
+
+@FACES
+@pytest.mark.parametrize("status", [206, 304])
+async def test_a_success_that_answers_what_was_not_asked_leaves_the_file_as_it_is(
+    blocking: bool, tmp_path: Path, status: int
+) -> None:
+    target = tmp_path / "got"
+    target.write_bytes(b"mine")
+    said = {"Content-Range": "bytes 5-7/300000", "ETag": TAG}
+    async with (
+        MisbehavingServer(lambda r: answer(status, b"" if status == 304 else b"abc", said)) as server,
+        client_of(blocking, server.url) as client,
+    ):
+        with pytest.raises(UnreadableAnswerError) as caught:
+            await download(blocking, client, "/x", target, headers={"If-None-Match": TAG})
+        assert len(server.requests) == 1
+    assert caught.value.status == status
+    assert target.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@FACES
+async def test_what_cannot_be_a_download_is_refused_before_anything_is_sent(blocking: bool, tmp_path: Path) -> None:
+    async with api(blocking, lambda request: MockAnswer(json=1)) as client:
+        known = await value(client.get.raw("/x"))
+        with pytest.raises(InvalidArgumentError, match="known="):
+            await value(client.download("/x", tmp_path / "got", known=known))
+        for folder in (tmp_path, ".", "/", str(tmp_path)):
+            with pytest.raises(InvalidArgumentError, match="it is a folder"):
+                await value(client.download("/x", folder))
+        with pytest.raises(InvalidArgumentError, match="cannot be written"):
+            await value(client.download("/x", tmp_path / "no" / "folder"))
+        assert len(client.engine.transport.requests) == 1, "that of get"
     assert list(tmp_path.iterdir()) == []
 
 
 @FACES
-@pytest.mark.parametrize(
-    "options", [{"retry": RetryPolicy(attempts=1)}, {"headers": {"range": "bytes=5-"}}], ids=["policy", "own range"]
-)
-async def test_who_wants_one_attempt_or_a_range_of_his_own_gets_that(
-    blocking: bool, tmp_path: Path, options: dict[str, Any]
-) -> None:
-    serve = script(lambda r: whole(100_000), lambda r: whole())
+async def test_raw_of_a_download_is_the_head_with_the_path(blocking: bool, tmp_path: Path) -> None:
+    async with api(blocking, lambda request: MockAnswer(body="abc", headers={"ETag": TAG})) as client:
+        got = await value(client.download.raw("/x", tmp_path / "got"))
+    assert (got.status, got.etag, got.body, got.value) == (200, TAG, b"", tmp_path / "got")
+    assert got.value.read_bytes() == b"abc"
+
+
+@FACES
+async def test_refusals_of_a_part_are_counted_with_the_breaks(blocking: bool, tmp_path: Path) -> None:
+    """One policy for all of the download: not so many attempts for each of its parts."""
+    serve = script(lambda r: whole(100_000), lambda r: answer(503))
     async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
-        with pytest.raises(ConnectionLostError):
-            await download(blocking, client, "/x", tmp_path / "got", **options)
-    assert len(server.requests) == 1
+        with pytest.raises(ServiceUnavailableError) as caught:
+            await download(blocking, client, "/x", tmp_path / "got")
+    assert len(server.requests) == len(caught.value.attempts) == QUICK.attempts
+
+
+@FACES
+async def test_an_answer_of_no_use_is_paused_after(blocking: bool, tmp_path: Path) -> None:
+    """It is complete, so that nothing is lost on the wire; and yet it must not be asked for again and again."""
+    serve = script(lambda r: whole(100_000), lambda r: rest(r, tag='"v2"'), lambda r: whole())
+    slow = RetryPolicy(attempts=3, initial_seconds=0.01, jitter=0, budget=None)
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url, retry=slow) as client:
+        got = await download_raw(blocking, client, "/x", tmp_path / "got")
+    assert [attempt.waited_seconds for attempt in got.timeline.attempts] == [0, 0.01, 0.02]
+
+
+@FACES
+async def test_a_full_disk_is_an_error_with_its_cause_and_leaves_nothing(
+    blocking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "got"
+    target.write_bytes(b"mine")
+    async with api(blocking, lambda request: MockAnswer(body="abc")) as client:
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(PlaycallError, match="got could not be written: No space left") as caught:
+            await value(client.download("/x", target))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert target.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@FACES
+async def test_a_name_may_be_as_long_as_names_can_be(blocking: bool, tmp_path: Path) -> None:
+    async with api(blocking, lambda request: MockAnswer(body="abc")) as client:
+        target = await value(client.download("/x", tmp_path / ("n" * 255)))
+    assert target.read_bytes() == b"abc"
+
+
+@FACES
+async def test_a_disk_that_hangs_does_not_outlast_the_deadline_and_leaves_nothing(
+    blocking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, left = threading.Event(), threading.Event()
+    really, unlink = Path.open, Path.unlink
+
+    def hang(path: Path, *args: Any, **options: Any) -> Any:
+        go_on.wait(20)
+        return really(path, *args, **options)
+
+    def gone(path: Path, *args: Any, **options: Any) -> None:
+        unlink(path, *args, **options)
+        left.set()
+
+    monkeypatch.setattr(Path, "open", hang)
+    monkeypatch.setattr(Path, "unlink", gone)
+    monkeypatch.setattr(part_file, "DISCARD_WAIT_SECONDS", 0.01)
+    async with api(blocking, lambda request: MockAnswer(body="abc")) as client:
+        try:
+            with pytest.raises(DeadlineExceededError, match="while starting"):
+                await value(client.download("/x", tmp_path / "got", deadline_seconds=0.1))
+            assert client.engine.transport.requests == []
+        finally:
+            go_on.set()
+        assert await asyncio.to_thread(left.wait, 5), "the file that was made too late is removed"
+    assert list(tmp_path.iterdir()) == []
 
 
 @FACES
@@ -243,7 +391,8 @@ async def test_a_part_that_hangs_ends_with_the_deadline_and_tells_of_what_came_b
         with pytest.raises(DeadlineExceededError) as caught:
             await download(blocking, client, "/x", tmp_path / "got", deadline_seconds=0.5)
         await server.wait_until_nobody_is_connected()
-    assert "go on at byte 100000" in caught.value.explain()
+    assert "the deadline of 0.5 s came" in str(caught.value), "the call's own, not what was left of it"
+    assert "broke off in its body, at byte 100000" in caught.value.explain()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,7 +402,8 @@ async def test_what_is_gone_when_it_should_go_on_is_not_found(blocking: bool, tm
     async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
         with pytest.raises(NotFoundError) as caught:
             await download(blocking, client, "/x", tmp_path / "got")
-    assert [each.status for each in caught.value.attempts if each.status] == [200, 404]
+    assert [each.status for each in caught.value.attempts] == [None, 404]
+    assert len(server.requests) == 2
 
 
 @FACES

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -189,6 +190,11 @@ async def test_each_way_gives_every_item_once_and_no_more_than_are_wanted(
             lambda page, facts: {"success": True, "data": page, "meta": {"total": 25}},
         ),
         (PageNumber(), Envelope(), lambda page, facts: {"success": True, "data": {"items": page, "total": 25}}),
+        (
+            PageNumber(),
+            Envelope(success=None, data="result"),
+            lambda page, facts: {"result": {"items": page, "total": 25}},
+        ),
         (PageNumber(items="results", total="count"), None, lambda page, facts: {"results": page, "count": 25}),
         (Unpaged(), None, lambda page, facts: [{"id": n} for n in range(25)]),
         (Unpaged(), Envelope(), lambda page, facts: {"success": True, "data": [{"id": n} for n in range(25)]}),
@@ -255,6 +261,22 @@ async def test_a_backend_that_knows_nothing_of_pages_is_found_out(blocking: bool
 
 
 @FACES
+@pytest.mark.parametrize("way", [PageNumber(), OffsetLimit(), PostedFilter()], ids=str)
+@pytest.mark.parametrize("told", [("total",), ("pages", "total")], ids=str)
+async def test_a_list_of_equal_items_is_no_circle_where_its_end_is_told(
+    blocking: bool, way: Any, told: tuple[str, ...]
+) -> None:
+    def backend(request: MockRequest) -> MockAnswer:
+        page, facts = served(4, request)
+        return MockAnswer(json={"items": [7 for _ in page], **{name: facts[name] for name in told}})
+
+    async with api(blocking, backend) as client:
+        service: Any = ResourceService(client, "/items", int, paging=way, page_size=2)
+        assert await items(service.list()) == [7, 7, 7, 7]
+        assert len(client.engine.transport.requests) == 2
+
+
+@FACES
 async def test_a_list_that_is_paged_otherwise_is_not_taken_for_its_first_page(blocking: bool) -> None:
     page = {"items": [{"id": 1}], "page": 1, "total": 3}
     async with api(blocking, lambda request: MockAnswer(json=page)) as client:
@@ -292,8 +314,9 @@ async def test_a_posted_filter_is_a_read_and_so_repeated(blocking: bool) -> None
 async def test_a_filter_that_a_query_cannot_hold_is_refused_before_anything_is_sent(blocking: bool) -> None:
     async with api(blocking, lambda request: MockAnswer(json=[])) as client:
         service: Any = ResourceService(client, "/items", Item)
-        with pytest.raises(InvalidArgumentError, match="tags"):
-            await items(service.list(tags=["a"]))
+        for wrong in ({"a": 1}, [["a"]], b"a"):
+            with pytest.raises(InvalidArgumentError, match="tags"):
+                await items(service.list(tags=wrong))
         assert client.engine.transport.requests == []
 
 
@@ -397,6 +420,20 @@ async def test_an_id_is_a_text_or_a_whole_number(blocking: bool, wrong: Any) -> 
         with pytest.raises(InvalidArgumentError):
             await value(service.get(wrong))
         assert client.engine.transport.requests == []
+
+
+@FACES
+async def test_an_id_may_be_a_uuid_and_a_filter_may_repeat_its_name(blocking: bool) -> None:
+    number = UUID("0c5a2f6e-6f0b-4c8e-9c9e-0a4b4d6a1f00")
+    async with api(blocking, lambda request: MockAnswer(json=[] if request.query else {"id": 7}), "http://h") as client:
+        service: Any = ResourceService(client, "/items", Item, paging=OffsetLimit(items=None))
+        assert await value(service.get(number)) == Item(id=7)
+        await value(service.update(number, {"id": 7}))
+        await value(service.delete(number))
+        assert await items(service.list(tags=["a", "b"], none=None)) == []
+        sent = client.engine.transport.requests
+        assert {r.path for r in sent[:3]} == {f"/items/{number}"}
+        assert sent[3].url == "http://h/items?tags=a&tags=b&offset=0&limit=100"
 
 
 @FACES

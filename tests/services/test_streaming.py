@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
+import logging
 import os
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -16,6 +19,7 @@ import pytest
 
 from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
 from playcall.errors import (
+    ClientClosedError,
     ConnectionLostError,
     DeadlineExceededError,
     InvalidArgumentError,
@@ -94,12 +98,15 @@ SOURCES: dict[str, Any] = {
     "a path": lambda file: file,
     "a file": lambda file: file.open("rb"),
     "memory": lambda file: io.BytesIO(BIG),
+    "a file that is unpacked": lambda file: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(BIG, 1))),
     "a pipe": lambda file: OnceReadable(BIG),
     "an async iterator": lambda file: pieces(),
     "an iterator": lambda file: some(),
 }
 ONCE = {"a pipe", "an async iterator", "an iterator"}
 """Sources that can be read once."""
+UNMEASURED = {*ONCE, "a file that is unpacked"}
+"""Sources whose length is not known until they have been read."""
 
 
 @pytest.fixture
@@ -116,7 +123,7 @@ async def test_every_source_arrives_whole_and_is_told_on_the_way(blocking: bool,
     body = SOURCES[source](file)
     async with upload_server() as server, client_of(blocking, server.url) as client:
         server_body = [len(BIG), hashlib.sha256(BIG).hexdigest()]
-        length = None if source in ONCE else str(len(BIG))
+        length = None if source in UNMEASURED else str(len(BIG))
         got = await made(blocking, client.post, "/x", content=body, on_progress=lambda *at: told.append(at))
         assert got == [*server_body, length]
         assert server.requests[0].headers["Content-Type"] == "application/octet-stream"
@@ -137,7 +144,8 @@ async def test_what_can_be_read_again_is_sent_again(blocking: bool, source: str,
     wanted = BIG[10:] if hasattr(body, "seek") else BIG
     async with upload_server([close(), answer(503)]) as server, client_of(blocking, server.url) as client:
         got = await made(blocking, client.put, "/x", content=body)
-    assert got == [len(wanted), hashlib.sha256(wanted).hexdigest(), str(len(wanted))]
+    length = None if source in UNMEASURED else str(len(wanted))
+    assert got == [len(wanted), hashlib.sha256(wanted).hexdigest(), length]
     assert len(server.requests) == 3
     if hasattr(body, "close"):
         body.close()
@@ -251,6 +259,131 @@ async def test_an_iterator_of_anything_but_bytes_is_refused(blocking: bool) -> N
             await made(blocking, client.post, "/x", content=["text"])
 
 
+@FACES
+async def test_nothing_ends_an_iterator_but_its_end(blocking: bool) -> None:
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        with pytest.raises(InvalidArgumentError, match="its source gave NoneType"):
+            await made(blocking, client.post, "/x", content=[b"a", None, b"b"])
+
+
+@FACES
+async def test_a_generator_is_closed_when_its_call_is_over(blocking: bool) -> None:
+    closed = threading.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(CHUNK_BYTES)
+        finally:
+            closed.set()
+
+    async def stall(exchange: Exchange) -> None:
+        """Reads nothing, so that the generator is left in the middle of a piece."""
+        await asyncio.sleep(20)
+
+    async with (
+        MisbehavingServer(lambda r: stall, read_bodies=False) as server,
+        client_of(blocking, server.url) as client,
+    ):
+        with pytest.raises(DeadlineExceededError):
+            await made(blocking, client.post, "/x", content=endless(), deadline_seconds=0.2)
+        assert closed.is_set()
+
+
+@FACES
+async def test_a_read_that_never_ends_holds_up_neither_the_deadline_nor_the_loop(
+    blocking: bool, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    holding = os.open(pipe, os.O_RDWR)  # so that it can be opened, and nothing comes
+    let_go = threading.Timer(20, os.write, (holding, b"x"))
+    let_go.start()
+    try:
+        async with upload_server() as server, client_of(blocking, server.url) as client:
+            with pytest.raises(DeadlineExceededError):
+                await made(blocking, client.post, "/x", content=pipe, deadline_seconds=0.2)
+            assert await made(blocking, client.post, "/x", content=b"abc") == [
+                3,
+                hashlib.sha256(b"abc").hexdigest(),
+                "3",
+            ]
+            assert let_go.is_alive(), "nobody waited for the pipe"
+    finally:
+        let_go.cancel()
+        os.write(holding, b"x")
+        os.close(holding)
+
+
+@FACES
+@pytest.mark.parametrize("change", ["grows", "shrinks"])
+async def test_a_file_that_changes_while_it_is_sent_is_not_sent_as_if_it_were_whole(
+    blocking: bool, change: str, file: Path
+) -> None:
+    def on_progress(sent: int, total: int | None) -> None:
+        os.truncate(file, len(BIG) + (1 if change == "grows" else -1))
+
+    async with upload_server() as server, client_of(blocking, server.url) as client:
+        with pytest.raises(InvalidArgumentError, match="the file changed while it was sent"):
+            await made(blocking, client.post, "/x", content=file, on_progress=on_progress)
+        await server.wait_until_nobody_is_connected()
+        assert server.requests == [], "nobody got a body that looks whole"
+
+
+async def test_a_file_that_has_grown_since_it_was_measured_is_noticed_before_its_last_piece(file: Path) -> None:
+    for size in (0, 1, CHUNK_BYTES, CHUNK_BYTES + 1):
+        file.write_bytes(bytes(size))
+        upload = Upload(file)
+        file.write_bytes(bytes(size + 1))
+        sent: list[bytes] = []
+        with pytest.raises(InvalidArgumentError, match=f"it gave more than {size} bytes"):
+            sent.extend([chunk async for chunk in upload.chunks()])
+        assert sum(map(len, sent)) in (0, size - 1), "the length that was announced is never reached"
+
+
+async def test_a_read_that_outlives_its_attempt_is_waited_for_before_the_next_begins() -> None:
+    go_on, reading = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            loop.call_soon_threadsafe(reading.set)
+            go_on.wait(20)
+            return super().read(size)
+
+    upload = Upload(Slow(BIG))
+
+    async def whole() -> bytes:
+        return b"".join([chunk async for chunk in upload.chunks()])
+
+    first = asyncio.create_task(whole())
+    await reading.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    second = asyncio.create_task(whole())
+    await asyncio.sleep(0.05)  # what must not happen would happen now
+    go_on.set()
+    assert await second == BIG
+
+
+def test_only_what_is_cheap_to_measure_is_measured(tmp_path: Path) -> None:
+    packed = tmp_path / "packed.gz"
+    packed.write_bytes(gzip.compress(BIG))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert (Upload(pipe).length, Upload(pipe).replayable) == (None, False)
+    assert (Upload(Path("/dev/zero")).length, Upload(Path("/dev/zero")).replayable) == (None, False)
+    with gzip.open(packed) as unpacking, open("/dev/zero", "rb") as device, tempfile.NamedTemporaryFile() as temporary:
+        upload = Upload(unpacking)  # type: ignore[arg-type]
+        assert (upload.length, upload.replayable) == (None, True)
+        assert unpacking.fileobj is not None
+        assert unpacking.tell() == 0
+        assert (Upload(device).length, Upload(device).replayable) == (None, False)
+        temporary.write(b"12345")
+        temporary.seek(2)
+        assert Upload(temporary).length == 3  # type: ignore[arg-type]
+
+
 def test_a_repr_of_an_upload_shows_none_of_it() -> None:
     assert repr(Upload(b"secret")) == "Upload(bytes, 6 bytes)"
 
@@ -294,8 +427,6 @@ async def test_a_download_that_fails_leaves_what_was_there(blocking: bool, tmp_p
 
 @FACES
 async def test_a_length_is_known_only_where_it_is_that_of_the_content(blocking: bool) -> None:
-    import gzip
-
     packed = gzip.compress(b"a" * 1000)
     current: Act = answer(200, packed, {"Content-Encoding": "gzip"})
 
@@ -355,6 +486,107 @@ async def test_leaving_a_blocking_stream_early_closes_its_connection() -> None:
             assert await asyncio.to_thread(leave, client) > 0
             await server.wait_until_nobody_is_connected()
             assert client.engine.limiter.in_flight == 0
+
+
+@FACES
+async def test_a_stream_that_is_left_early_leaves_its_one_line_in_the_log(
+    blocking: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    endless = raw(head(200, {"Content-Length": str(len(BIG) * 50)}) + BIG * 50)
+    slow = silence(head(200, {"Content-Length": "99"}) + b"x")
+
+    def leave(client: BlockingAPIClient) -> None:
+        with client.stream("GET", "/x") as incoming:
+            next(incoming.chunks())
+
+    async def leave_async(client: BaseAPIClient) -> None:
+        async with client.stream("GET", "/x") as incoming:
+            async for _ in incoming.chunks():
+                break
+
+    for act in (endless, slow):  # it waits for room, or for more to come
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "playcall.http"):
+            async with MisbehavingServer(lambda r, act=act: act) as server, client_of(blocking, server.url) as client:
+                await (asyncio.to_thread(leave, client) if blocking else leave_async(client))
+        lines = [record.getMessage() for record in caplog.records if getattr(record, "event", "") == "request"]
+        assert [line.split(" attempts")[0] for line in lines] == ["GET /x 200"]
+
+
+@FACES
+async def test_a_body_that_was_read_is_given_again_and_after_its_block_there_is_none(blocking: bool) -> None:
+    """None is an error, and no empty body."""
+
+    def read(client: BlockingAPIClient) -> list[bytes]:
+        with client.stream("GET", "/x") as incoming:
+            got = [incoming.read(), incoming.read()]
+        with client.stream("GET", "/x") as unread:
+            pass
+        with pytest.raises(RuntimeError, match="the `with` block has ended"):
+            unread.read()
+        with pytest.raises(RuntimeError, match="the `with` block has ended"):
+            list(unread.chunks())
+        with pytest.raises(RuntimeError, match="the `with` block has ended"):
+            incoming.read()
+        return got
+
+    async def read_async(client: BaseAPIClient) -> list[bytes]:
+        async with client.stream("GET", "/x") as incoming:
+            got = [await incoming.read(), await incoming.read()]
+        async with client.stream("GET", "/x") as unread:
+            pass
+        with pytest.raises(ConnectionLostError):
+            await unread.read()
+        with pytest.raises(ConnectionLostError):
+            await incoming.read()
+        return got
+
+    body = head(200, {"Content-Length": "5"}) + b"hello"
+    halves = script_of(raw(body), silence(body[:-1]))
+    async with MisbehavingServer(halves) as server, client_of(blocking, server.url) as client:
+        got = await (asyncio.to_thread(read, client) if blocking else read_async(client))
+    assert got == [b"hello"] * 2
+
+
+def script_of(*acts: Act) -> Any:
+    return lambda request: acts[request.number - 1]
+
+
+@FACES
+@pytest.mark.parametrize("way", ["get", "stream", "download"])
+async def test_closing_ends_a_call_whose_body_is_on_its_way(blocking: bool, way: str, tmp_path: Path) -> None:
+    """At once, though nothing else would end it: there is no deadline, no read timeout, and a long pause to come."""
+    act = silence(head(200, {"Content-Length": "99"}) + b"half")
+    pausing = RetryPolicy(initial_seconds=60, max_seconds=60, jitter=0)
+    patient = {"deadline_seconds": None, "read_timeout_seconds": None, "retry": pausing}
+
+    def stream(client: BlockingAPIClient) -> None:
+        with client.stream("GET", "/x") as incoming:
+            incoming.read()
+
+    async def stream_async(client: BaseAPIClient) -> None:
+        async with client.stream("GET", "/x") as incoming:
+            await incoming.read()
+
+    async with MisbehavingServer(lambda r: act) as server, client_of(blocking, server.url, **patient) as client:
+        call: Any = {
+            "get": partial(made, blocking, client.get, "/x"),
+            "stream": partial(asyncio.to_thread, stream, client) if blocking else partial(stream_async, client),
+            "download": partial(made, blocking, client.download, "/x", tmp_path / "got"),
+        }[way]
+        calling = asyncio.ensure_future(call())
+        while not client.engine.transport.pool._slots or not answers_of(client):
+            await asyncio.sleep(0.005)
+        await made(blocking, client.close)
+        async with asyncio.timeout(5):
+            with pytest.raises((ClientClosedError, ConnectionLostError)):
+                await calling
+    assert list(tmp_path.iterdir()) == []
+
+
+def answers_of(client: Any) -> list[Any]:
+    """The answers that are open."""
+    return [each for slot in client.engine.transport.pool._slots.values() for each in slot.session.connector._answers]
 
 
 async def test_a_blocking_stream_raises_where_it_is_opened_or_read() -> None:

@@ -370,6 +370,17 @@ def test_what_the_upstream_says_before_it_has_the_request_is_not_the_answer(
         assert read_until_reset(client) == b""
 
 
+def test_an_answer_that_comes_before_the_body_is_whole_is_lost_too(upstream: Upstream, proxy: FaultProxy) -> None:
+    proxy.lose_answers(when="after")
+    with dial(proxy) as client:
+        server = upstream.accept()
+        client.sendall(POST[:-2])
+        assert read(server, len(POST) - 2) == POST[:-2]
+        server.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        assert read_until_reset(client) == b""
+        assert proxy.answers_lost == 1
+
+
 def test_a_function_decides_by_method_path_and_headers(upstream: Upstream, proxy: FaultProxy) -> None:
     seen: list[tuple[str, str, str | None]] = []
 

@@ -15,6 +15,7 @@ from .bodies import Upload
 from .hooks import AttemptEnd, AttemptHook, end
 from .paths import Path
 from .problems import ErrorClasses
+from .ranges import length_of
 from .retry import SAFE_METHODS, RetryPolicy
 from .transport import TransportFault, WireStream
 
@@ -113,8 +114,7 @@ class IncomingBody:
     @property
     def length(self) -> int | None:
         """Bytes of the whole body, None where the backend does not say, or packed it (`Content-Encoding`)."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdecimal() and "Content-Encoding" not in self.headers else None
+        return length_of(self.headers)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
@@ -152,6 +152,8 @@ class Progress:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     failures: int = 0
     """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
+    came_further: bool = False
+    """The attempt under way brought more of a body in parts: if it fails, that is the first failure, and costs no budget."""
     doing: Doing = Doing.STARTING
     attempt_began_at: float | None = None
     waited_seconds: float = 0.0

@@ -6,11 +6,14 @@ aiohttp would unpack them itself, and take the first half of a gzip body for all
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["ACCEPTED", "PackingError", "Unpacking", "is_packed"]
+__all__ = ["ACCEPTED", "PIECE_BYTES", "PackingError", "Unpacking", "is_packed"]
 
-ACCEPTED: Final = "gzip, deflate"
+ACCEPTED: Final = "gzip"
+PIECE_BYTES: Final = 1 << 20
+"""What is unpacked in one go, some milliseconds' work: a byte of gzip can be a thousand unpacked."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -20,39 +23,31 @@ class PackingError(Exception):
 
 def is_packed(encoding: str | None) -> bool:
     """Whether it is an encoding that is unpacked here; another, which nobody asked for, is left as it is."""
-    return encoding is not None and encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
+    return encoding is not None and encoding.strip().lower() in ("gzip", "x-gzip")
 
 
 class Unpacking:
     """One body, piece by piece: `feed` each, then `end`."""
 
-    def __init__(self, encoding: str) -> None:
-        self._gzip = "gzip" in encoding.lower()
-        self._unpacker = zlib.decompressobj(_GZIP) if self._gzip else None
+    def __init__(self) -> None:
+        self._unpacker = zlib.decompressobj(_GZIP)
         self._fed = False
 
-    def feed(self, data: bytes) -> bytes:
-        """What the piece unpacks to. Raises: PackingError."""
-        if not data:
-            return b""
-        self._fed = True
-        if self._unpacker is None:
-            # Some send deflate bare, without the wrapping of RFC 1950 that it should have.
-            self._unpacker = zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS)
-        unpacked = b""
-        try:
-            while data:
-                if self._unpacker.eof:
-                    if not self._gzip:
-                        raise PackingError("more came than the packed body")
-                    self._unpacker = zlib.decompressobj(_GZIP)  # members follow each other (RFC 1952 section 2.2)
-                unpacked += self._unpacker.decompress(data)
-                data = self._unpacker.unused_data
-        except zlib.error:
-            raise PackingError("its packed body cannot be unpacked") from None
-        return unpacked
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What the piece unpacks to, in pieces of at most `PIECE_BYTES`, each made when asked for. Raises: PackingError."""
+        while data:
+            self._fed = True
+            if self._unpacker.eof:
+                self._unpacker = zlib.decompressobj(_GZIP)  # members follow each other (RFC 1952 section 2.2)
+            try:
+                unpacked = self._unpacker.decompress(data, PIECE_BYTES)
+            except zlib.error:
+                raise PackingError("its packed body cannot be unpacked") from None
+            data = self._unpacker.unconsumed_tail or self._unpacker.unused_data
+            if unpacked:
+                yield unpacked
 
     def end(self) -> None:
         """The body has ended. Raises: PackingError: in the middle."""
-        if self._fed and self._unpacker is not None and not self._unpacker.eof:
+        if self._fed and not self._unpacker.eof:
             raise PackingError("its packed body broke off")

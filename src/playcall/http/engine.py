@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Map
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
@@ -48,10 +49,12 @@ from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireS
 if TYPE_CHECKING:
     from ..status import StatusBoard
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Sending"]
 
 T = TypeVar("T")
 _Send: TypeAlias = Callable[[WireRequest], Awaitable[WireAnswer]]
+Sending: TypeAlias = Callable[[Progress, WireRequest], Awaitable[WireAnswer]]
+"""One attempt that takes the body of its answer itself, and tells the status of it. Raises: TransportFault."""
 
 READ_TIMEOUT_SECONDS: Final = 30.0
 """How long the backend may be silent in the middle of an attempt, unless told otherwise."""
@@ -101,16 +104,19 @@ class Engine:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    async def request(self, call: Call) -> Answer:
-        """The whole call, body included.
+    async def request(self, call: Call, sending: Sending | None = None) -> Answer:
+        """The whole call, body included; made by `sending`, the answer has no body.
 
         Raises:
             RequestError: any of its kinds, with the timeline.
             ClientClosedError: after `close()`.
         """
         async with self._within_deadline(call) as progress:
-            wire = await self._attempts(progress, self.transport.send)
-            self._answered(progress)
+            if sending is None:
+                wire = await self._attempts(progress, self.transport.send)
+                self._answered(progress)
+            else:
+                wire = await self._attempts(progress, partial(sending, progress))
             self._done(progress, wire.status)
             answer = Answer(wire.status, wire.headers, wire.body, progress.timeline(), progress.request_id)
             if (answers := heard.get()) is not None:
@@ -329,13 +335,18 @@ class Engine:
         return decision
 
     def _decide(self, progress: Progress, failure: Failure) -> Decision:
-        if not failure.in_progress:
+        further, progress.came_further = progress.came_further, False
+        if further:
+            progress.failures = 1
+        elif not failure.in_progress:
             progress.failures += 1
         call = progress.call
         policy = call.policy
+        if self._closed:
+            return Decision(None, "give up: the client was closed")
         if call.spent:
             return Decision(None, "give up: the body came from an iterator, and was read")
-        free = policy.budget is None or failure.in_progress
+        free = policy.budget is None or failure.in_progress or further
         decision = decide(
             failure,
             attempt=max(1, progress.failures),

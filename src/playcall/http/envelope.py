@@ -45,7 +45,8 @@ class Envelope:
     its HTTP status is a success. What went wrong is told by `message`, `code` and `errors`, in the envelope itself or in
     its member `error`, which may be a text as well.
 
-    `optional`: answers that are in no envelope are read as they are; else they are an UnreadableAnswerError.
+    `optional`: answers that are in no envelope are read as they are; else they are an UnreadableAnswerError. Then only an
+    object that has `data`, or says that it failed, is one.
     """
 
     data: str = "data"
@@ -126,10 +127,20 @@ class Envelope:
         raise does_not_fit(answer, into, misfit) from None
 
     def _holds(self, fields: Mapping[str, object]) -> bool:
-        return (self.success or self.data) in fields
+        """Whether these are the members of an envelope.
+
+        Where one is optional a success without data is none: a resource may well have a `success` of its own.
+        """
+        if (self.success or self.data) not in fields:
+            return False
+        return not self.optional or self.data in fields or self._failed(fields)
 
     def _failed(self, fields: Mapping[str, object]) -> bool:
-        return self.success is not None and fields[self.success] not in self.ok
+        if self.success is None:
+            return False
+        told = fields[self.success]
+        # To Python, False == 0 and True == 1; to a backend that says 0 for success, false is none.
+        return not any(told == ok and isinstance(told, bool) is isinstance(ok, bool) for ok in self.ok)
 
     def _refusal(self, answer: Answer, fields: Mapping[str, object], own: ErrorClasses | None) -> StatusError:
         problem = problem_in(fields, answer.status, self.said)
@@ -141,7 +152,10 @@ class Envelope:
         kind = error_class(meant if 400 <= meant < 600 else answer.status, code, own)
         if kind is StatusError:
             kind = EnvelopeError
-        return told(kind, problem, answer, answer.timeline, answer.request_id)
+        story = answer.timeline
+        earlier = story.attempts[:-1]  # the last is the one that said no
+        lost = any(each.sent and (each.status is None or each.status >= 500) for each in earlier)
+        return told(kind, problem, answer, story, answer.request_id, may_have_happened=story.changes and lost)
 
     def said(self, fields: Mapping[str, object]) -> dict[str, object]:
         """What an envelope says of a failure, under the names that a problem has for it (RFC 9457)."""

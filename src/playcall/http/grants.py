@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from .answers import decode, unreadable
 from .auth import TokenFields, TokenGrant
+from .members import member
 
 if TYPE_CHECKING:
     from ..answer import Answer
     from .envelope import Envelope
 
-__all__ = ["grant_of", "member"]
+__all__ = ["grant_of"]
 
 
 def grant_of(answer: Answer, fields: TokenFields, envelope: Envelope | None) -> TokenGrant:
@@ -37,17 +37,6 @@ def grant_of(answer: Answer, fields: TokenFields, envelope: Envelope | None) -> 
         _seconds(member(parsed, fields.expires_in)),
         refresh_token if isinstance(refresh_token, str) and refresh_token else None,
     )
-
-
-def member(value: object, path: str) -> object:
-    """The member at a path of names with dots between, None where there is none. A name may hold dots itself."""
-    if not isinstance(value, Mapping):
-        return None
-    fields = cast("Mapping[str, object]", value)
-    if path in fields:
-        return fields[path]
-    first, dot, rest = path.partition(".")
-    return member(fields.get(first), rest) if dot else None
 
 
 def _seconds(value: object) -> float | None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
 import aiohttp
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
-    from .proxies import ProxyAddress
+    from .proxies import LaterProxy, ProxyAddress
 
 __all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "check_ssl_context", "send_mark"]
 
@@ -46,7 +47,19 @@ class BrokenConnectionError(aiohttp.ClientError):
     """A lost connection, in a class that aiohttp does not repeat by itself: our own retry must see every attempt."""
 
 
-class _MarkingConnector(aiohttp.TCPConnector):
+class _OwnConnector(aiohttp.TCPConnector):
+    """Marks what is sent, repeats nothing, and leaves nobody waiting when it is closed."""
+
+    @cached_property
+    def _answers(self) -> weakref.WeakSet[aiohttp.ClientResponse]:
+        return weakref.WeakSet()
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """With its connections; aiohttp would leave who reads a body on one of them waiting for ever."""
+        for answer in list(self._answers):
+            answer.close()
+        await super().close(abort_ssl=abort_ssl)
+
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
@@ -60,14 +73,17 @@ class _MarkingConnector(aiohttp.TCPConnector):
             mark.connected = True
         return connection
 
-
-async def _never_repeat(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError):
-        raise  # aiohttp does not repeat the first; nothing of the second was sent
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise BrokenConnectionError(*error.args) from error
+    async def once(self, request: ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """The session's middleware."""
+        try:
+            answer = await handler(request)
+        except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError):
+            raise  # aiohttp does not repeat the first; nothing of the second was sent
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise BrokenConnectionError(*error.args) from error
+        if answer.status != 101:  # a websocket's connection is closed by its own rules
+            self._answers.add(answer)
+        return answer
 
 
 @dataclass(slots=True)
@@ -96,12 +112,12 @@ class _Route(TypedDict, total=False):
 class SessionPool:
     """Sessions by loop, so that one client serves several loops, one after another or at once.
 
-    `ssl_context` is used for `https` and `wss`; None means the system's trust. `proxy` stands before everything. A session
-    has no cookies and no total timeout: the deadline is ours.
+    `ssl_context` is used for `https` and `wss`; None means the system's trust. `proxy` stands before everything; a
+    function is asked for it when a request is made. A session has no cookies and no total timeout: the deadline is ours.
     """
 
     ssl_context: ssl.SSLContext | None = None
-    proxy: ProxyAddress | None = None
+    proxy: ProxyAddress | LaterProxy | None = None
     connect_timeout_seconds: float | None = CONNECT_TIMEOUT_SECONDS
     _slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -138,7 +154,7 @@ class SessionPool:
 
         Credentials for the proxy go with the request that it reads: the CONNECT of a tunnel, else the request itself.
         """
-        proxy = self.proxy
+        proxy = self.proxy() if callable(self.proxy) else self.proxy
         if proxy is None:
             return {"headers": headers}
         if proxy.authorization is None:
@@ -174,7 +190,7 @@ class SessionPool:
             await session.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = _MarkingConnector(
+        connector = _OwnConnector(
             limit=0,  # our own fair limiter stands in front
             ssl=self.ssl_context if self.ssl_context is not None else True,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -183,7 +199,7 @@ class SessionPool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
-            middlewares=(_never_repeat,),
+            middlewares=(connector.once,),
             auto_decompress=False,  # encodings.py does it, and notices a cut-off body
             headers={"Accept-Encoding": ACCEPTED},
             trust_env=False,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ErrorClasses", "Said", "error_class", "problem_in", "problem_of", "status_error", "told"]
 
 ErrorClasses: TypeAlias = Mapping[int | str, type[StatusError]]
-"""A caller's own classes for error answers, by status or by the backend's code; a code wins."""
+"""A caller's own classes for error answers, by status or by the backend's code, a number or a text; a code wins."""
 Said: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
 """What a backend's own way of telling says of a failure, under the names that a problem has for it."""
 
@@ -89,10 +89,16 @@ def _phrase(status: int) -> str:
 def error_class(status: int, code: str | None, own: ErrorClasses | None) -> type[StatusError]:
     """The class for an error answer: the caller's own, by its code or its status; else ours."""
     if own:
-        for key in (code, status):
+        for key in (code, _number(code), status):
             if key is not None and key in own:
                 return own[key]
     return error_for_status(status, code)
+
+
+def _number(code: str | None) -> int | None:
+    """A code that was a number where it came from, or reads as one."""
+    digits = "" if code is None else code.removeprefix("-")
+    return int(code) if code is not None and digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
 
 
 def status_error(

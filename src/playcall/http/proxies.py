@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType] - its stubs have it on no platform
 
 from ..errors import ConfigurationError
+from .paths import origin
 
-__all__ = ["ENVIRONMENT", "Proxy", "ProxyAddress", "proxy_for"]
+__all__ = ["ENVIRONMENT", "LaterProxy", "Proxy", "ProxyAddress", "proxy_for"]
 
 Proxy: TypeAlias = str | Literal["environment"] | None
 ENVIRONMENT: Final = "environment"
@@ -25,11 +27,15 @@ class ProxyAddress:
     authorization: str | None = field(default=None, repr=False)
 
 
+LaterProxy: TypeAlias = Callable[[], ProxyAddress | None]
+"""Finds the proxy when a request is made."""
+
+
 def proxy_for(url: str, proxy: Proxy) -> ProxyAddress | None:
     """The proxy for a backend at `url`.
 
     From the environment as other tools read it: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in small letters
-    too; found out once, not for each request, and never for this very machine.
+    too; found out once, not for each request, and never for this very machine. `NO_PROXY` may name a port.
 
     Raises:
         ConfigurationError: it is no `http://` or `https://` address with a host.
@@ -38,11 +44,10 @@ def proxy_for(url: str, proxy: Proxy) -> ProxyAddress | None:
         return None
     if proxy != ENVIRONMENT:
         return _parsed(proxy, "proxy=")
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    scheme, host, port = origin(url)
     found = getproxies_environment()
-    text = found.get(parts.scheme) or found.get("all")
-    if not text or _is_this_machine(host) or proxy_bypass_environment(host, found):
+    text = found.get(scheme) or found.get("all")
+    if not text or _is_this_machine(host) or proxy_bypass_environment(f"{host}:{port}", found):
         return None
     return _parsed(text if "://" in text else f"http://{text}", "the proxy that the environment names")
 

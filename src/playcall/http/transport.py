@@ -91,20 +91,20 @@ class AiohttpTransport:
         self.pool = pool
 
     async def send(self, request: WireRequest) -> WireAnswer:
-        response = await self._open(request)
-        try:
-            body = await _AiohttpStream(response).read()
-        finally:
-            response.release()
-        return WireAnswer(response.status, response.headers, body)
+        async with self.stream(request) as stream:
+            return WireAnswer(stream.status, stream.headers, await stream.read())
 
     @asynccontextmanager
     async def stream(self, request: WireRequest) -> AsyncGenerator[WireStream]:
-        response = await self._open(request)
+        response: aiohttp.ClientResponse | None = None
         try:
+            response = await self._open(request)
             yield _AiohttpStream(response)
         finally:
-            response.release()  # closes the connection when the body was not read to its end
+            if response is not None:
+                response.release()  # closes the connection when the body was not read to its end
+            if isinstance(request.body, Upload):
+                await request.body.end()
 
     async def _open(self, request: WireRequest) -> aiohttp.ClientResponse:
         session = await self.pool.session()
@@ -160,15 +160,18 @@ class _AiohttpStream:
                 fault = _fault(error, _CONNECTED)
                 over = True
                 chunk = _left_in(content)
-            if unpacking is not None:
-                try:
-                    chunk = unpacking.feed(chunk)
-                    if over and fault is None:
-                        unpacking.end()
-                except PackingError as error:
-                    raise _broken(error) from None
-            if chunk:
-                yield chunk
+            if unpacking is None:
+                if chunk:
+                    yield chunk
+                continue
+            try:
+                for piece in unpacking.feed(chunk):
+                    yield piece
+                    await asyncio.sleep(0)  # a small chunk may hold hundreds of pieces: the loop has others to serve
+                if over and fault is None:
+                    unpacking.end()
+            except PackingError as error:
+                raise _broken(error) from None
         if fault is not None:
             raise fault
 
@@ -181,15 +184,14 @@ class _AiohttpStream:
         if unpacking is None:
             return body
         try:
-            if len(body) > LARGE_BODY_BYTES:
-                return await asyncio.to_thread(_unpacked, unpacking, body)  # it would hold up the loop
+            if len(body) > PACKED_ON_LOOP_BYTES:
+                return await asyncio.to_thread(_unpacked, unpacking, body)
             return _unpacked(unpacking, body)
         except PackingError as error:
             raise _broken(error) from None
 
     def _unpacking(self) -> Unpacking | None:
-        encoding = self._response.headers.get("Content-Encoding")
-        return Unpacking(encoding) if encoding is not None and is_packed(encoding) else None
+        return Unpacking() if is_packed(self._response.headers.get("Content-Encoding")) else None
 
 
 def _broken(error: PackingError) -> TransportFault:
@@ -198,7 +200,7 @@ def _broken(error: PackingError) -> TransportFault:
 
 
 def _unpacked(unpacking: Unpacking, body: bytes) -> bytes:
-    whole = unpacking.feed(body)
+    whole = b"".join(unpacking.feed(body))
     unpacking.end()
     return whole
 
@@ -213,6 +215,8 @@ def _left_in(content: aiohttp.StreamReader) -> bytes:
 
 
 LARGE_BODY_BYTES: Final = 1 << 18
+PACKED_ON_LOOP_BYTES: Final = 1 << 13
+"""A packed body up to this size is unpacked on the loop: it cannot be more than 8 MiB. A larger one has a thread."""
 
 
 def _body(body: bytes | Upload | None) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:

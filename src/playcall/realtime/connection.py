@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 import os
@@ -326,7 +327,7 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = wanted
-        self._timer = self.loop.call_at(wanted, self._tick)
+        self._timer = self.loop.call_at(wanted, self._tick, context=contextvars.Context())
 
     def _tick(self) -> None:
         self._timer, self._timer_at = None, math.inf
@@ -336,7 +337,8 @@ class Connection:
             self._flush()  # which sets the next timer: without one nothing would notice a dead connection
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = self.loop.create_task(coroutine)
+        # An empty context: it outlives the deadline, and whatever else is in the context, of whom it was begun for.
+        task = self.loop.create_task(coroutine, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

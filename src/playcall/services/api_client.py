@@ -5,14 +5,9 @@ from __future__ import annotations
 import copy
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast, overload
 
@@ -21,8 +16,8 @@ from typing_extensions import TypeForm, TypeVar, Unpack
 from ..answer import Answer, RawAnswer
 from ..checks import check_method
 from ..config import DEFAULT_DEADLINE_SECONDS, DEFAULT_MAX_CONCURRENCY
-from ..deadline import check_seconds, deadline
-from ..errors import ConfigurationError
+from ..deadline import check_seconds
+from ..errors import ConfigurationError, InvalidArgumentError
 from ..faces import Awaiting, Blocking, FaceT, Service, bound, call
 from ..home_process import HomeProcess
 from ..http.answers import adapter, unreadable
@@ -112,6 +107,7 @@ async def _request(
     into: TypeForm[T] | None = None,
     **options: Unpack[RequestOptions],
 ) -> T:
+    """One call with the verb's method; see `AwaitingVerb` for what it gives and raises."""
     if into is not None:
         adapter(into)  # a type that no answer can be read into is found before anything is sent
     answer = await api.engine.request(api.settings.call(method, path, options))
@@ -177,11 +173,16 @@ class APIClient(HomeProcess, Service[FaceT]):
         super().__init__(blocking=isinstance(self, BlockingAPIClient))
         check_auth(auth)
         check_ssl_context(ssl_context)
+        if envelope is not None and not isinstance(envelope, Envelope):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ConfigurationError(f"envelope= takes an Envelope(), got {envelope!r}")
         root = base_url(url)
         self._settings = Settings(
-            deadline_seconds, retry if retry is not None else RetryPolicy(), hooks, idempotency_keys, errors or {}
+            deadline_seconds,
+            retry if retry is not None else RetryPolicy(),
+            hooks,
+            idempotency_keys,
+            {} if errors is None else errors,
         )
-        self._health_path = as_path(health_path)
         self._board = StatusBoard()
         if transport is not None and not hasattr(transport, "send"):
             raise ConfigurationError(f"transport= takes a Transport, got {type(transport).__name__}")
@@ -202,7 +203,7 @@ class APIClient(HomeProcess, Service[FaceT]):
             read_timeout_seconds=_checked_timeout(read_timeout_seconds, "read_timeout_seconds"),
             envelope=envelope,
         )
-        self._owner = _Owner(self._engine)
+        self._owner = _Owner(self._engine, as_path(health_path))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._engine.base_url!r})"
@@ -243,31 +244,21 @@ class APIClient(HomeProcess, Service[FaceT]):
         The file is there whole or not at all: it is written beside its place and moved there at the end. `on_progress` is
         called with the bytes that have come so far, and how many there will be (None where the backend does not say).
 
-        Content that breaks off goes on where it broke, if it has a strong ETag; what has changed meanwhile begins anew.
-        All of it is one call: one deadline, and the policy's attempts, of which a part that came further is the first.
+        Content that breaks off goes on where it broke, if it has a strong ETag; else, and where it has changed, it begins
+        anew. All of it is one call: one deadline, and the policy's attempts, of which a part that came further is the first.
+        `raw` gives the last answer without its body.
 
         Raises:
-            InvalidArgumentError: `to` cannot be written.
-            ConnectionLostError: the content broke off, and could not be gone on with.
+            InvalidArgumentError: there can be no such file; or an option has no meaning here. Nothing was sent.
+            PlaycallError: the disk took no more; its cause is the OSError.
+            UnreadableAnswerError: a success without content, such as a 304.
+            ConnectionLostError: the content broke off, again and again.
         """
         on_progress = options.pop("on_progress", None)
-        headers = {"Accept": "*/*", **options.get("headers", {})}
-        seconds = options.get("deadline_seconds", self._settings.deadline_seconds)
-
-        def opening(more: Mapping[str, str]) -> AbstractAsyncContextManager[IncomingBody]:
-            wanted = options.copy()
-            wanted["headers"] = {**headers, **more}
-            return self._streamed("GET", path, wanted)
-
-        with nullcontext() if seconds is None else deadline(check_seconds(seconds, "deadline_seconds")):
-            return await save(
-                opening,
-                FilePath(to),
-                on_progress,
-                policy=options.get("retry", self._settings.retry),
-                budget=self._engine.budget,
-                in_parts=not any(name.lower() == "range" for name in headers),
-            )
+        if options.get("known") is not None:
+            raise InvalidArgumentError("known= has no meaning for a download: its value is a file")
+        options["headers"] = {"Accept": "*/*", **options.get("headers", {})}
+        return await save(self._engine, self._settings.call("GET", path, options), to, on_progress)
 
     @asynccontextmanager
     async def _streamed(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
@@ -284,20 +275,7 @@ class APIClient(HomeProcess, Service[FaceT]):
     @property
     def status(self) -> ConnectionStatus[FaceT]:
         """How the connection stands."""
-        return ConnectionStatus(self._board, self._probe, blocking=self._blocking)
-
-    async def _probe(self) -> None:
-        """One GET of the health path, once. Raises as `get`."""
-        call = Call(
-            "GET",
-            self._health_path,
-            RetryPolicy(attempts=1),
-            PROBE_SECONDS,
-            repeatable=True,
-            probe=True,
-            hooks=self._settings.hooks,
-        )
-        await self._engine.request(call)
+        return ConnectionStatus(self._board, partial(self._owner.probe, self._settings.hooks), blocking=self._blocking)
 
     @property
     def authenticator(self) -> Authenticator:
@@ -383,14 +361,28 @@ class BlockingAPIClient(APIClient[Blocking]):
 class _Owner:
     """Lives as long as a client or one of its clones does; warns when the last goes without `close()`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, health_path: Path) -> None:
+        self.engine = engine
+        self._health_path = health_path
+
+    async def probe(self, hooks: Sequence[AttemptHook]) -> None:
+        """One GET of the health path, once, for a client with these hooks. Raises as `get`."""
+        call = Call(
+            "GET",
+            self._health_path,
+            RetryPolicy(attempts=1),
+            PROBE_SECONDS,
+            repeatable=True,
+            probe=True,
+            hooks=hooks,
+        )
+        await self.engine.request(call)
 
     async def close(self) -> None:
-        await self._engine.close()
+        await self.engine.close()
 
     def __del__(self) -> None:
-        engine = self._engine
+        engine = self.engine
         if engine.abandon():
             warnings.warn(
                 f"a client of {engine.base_url} was not closed: use it in a `with` block, or call close()",

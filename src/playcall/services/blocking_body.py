@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Self, cast
@@ -25,8 +27,10 @@ class BlockingBody:
     """
 
     def __init__(self, opening: AbstractAsyncContextManager[IncomingBody]) -> None:
-        self._pieces = BlockingIterator(LoopThread.shared(), _opened(opening), read_ahead=CHUNKS_AHEAD)
+        self._left = threading.Event()
+        self._pieces = BlockingIterator(LoopThread.shared(), _opened(opening, self._left), read_ahead=CHUNKS_AHEAD)
         self._head: IncomingBody | None = None
+        self._body: bytes | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -37,6 +41,7 @@ class BlockingBody:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._left.set()
         self._pieces.close()
 
     @property
@@ -58,11 +63,20 @@ class BlockingBody:
 
     def chunks(self) -> Iterator[bytes]:
         """The body, piece by piece. Raises: ConnectionLostError, when it breaks off; what was used already, was."""
-        return cast("Iterator[bytes]", self._pieces)
+        for piece in self._pieces:  # no `yield from`: who leaves this loop early may go on with another
+            yield cast("bytes", piece)
+        self._check_not_left()
 
     def read(self) -> bytes:
-        """The whole body. Raises: ConnectionLostError, when it breaks off."""
-        return b"".join(self.chunks())
+        """The whole body, again if asked again. Raises: ConnectionLostError, when it breaks off."""
+        self._check_not_left()
+        if self._body is None:
+            self._body = b"".join(self.chunks())
+        return self._body
+
+    def _check_not_left(self) -> None:
+        if self._left.is_set():
+            raise RuntimeError("the `with` block has ended, and with it the body")
 
     @property
     def _incoming(self) -> IncomingBody:
@@ -71,10 +85,17 @@ class BlockingBody:
         return self._head
 
 
-async def _opened(opening: AbstractAsyncContextManager[IncomingBody]) -> AsyncIterator[IncomingBody | bytes]:
+async def _opened(
+    opening: AbstractAsyncContextManager[IncomingBody], left: threading.Event
+) -> AsyncIterator[IncomingBody | bytes]:
     """The head first, then the pieces: one iterator, so that one task drives all of it."""
     async with opening as incoming:
-        yield incoming
-        async with contextlib.aclosing(incoming.chunks()) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            yield incoming
+            async with contextlib.aclosing(incoming.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (GeneratorExit, asyncio.CancelledError):
+            if not left.is_set():
+                raise
+            # The reader has left the block, early perhaps: that is the end of a good call, as on the other face.

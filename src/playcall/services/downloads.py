@@ -2,207 +2,124 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import os
-import random
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import BinaryIO, TypeAlias
+from typing import Final
 
-from ..deadline import nearest
-from ..errors import InvalidArgumentError, RequestError, StatusError, TransportError
+from ..errors import InvalidArgumentError
+from ..http.answers import unreadable
 from ..http.bodies import OnProgress
-from ..http.call import IncomingBody
-from ..http.ranges import place_of, strong_etag
-from ..http.retry import Failure, FailureKind, RetryBudget, RetryPolicy, decide
-from ..timeline import Attempt, Timeline
+from ..http.call import Call, Doing, Progress
+from ..http.engine import Engine
+from ..http.ranges import length_of, place_of, strong_etag
+from ..http.retry import FailureKind
+from ..http.transport import TransportFault, WireAnswer, WireRequest, WireStream
+from .part_file import PartFile
 
 __all__ = ["save"]
 
-Opening: TypeAlias = Callable[[Mapping[str, str]], AbstractAsyncContextManager[IncomingBody]]
-"""Makes the GET, with these headers besides its own."""
+_PARTS: Final = frozenset({"range", "if-range"})
 
 
-async def save(
-    opening: Opening,
-    target: FilePath,
-    on_progress: OnProgress | None,
-    *,
-    policy: RetryPolicy,
-    budget: RetryBudget,
-    in_parts: bool = True,
-) -> FilePath:
-    """Writes a body to `target`, whole or not at all, and returns it. It goes on where it breaks off, if that can be.
+async def save(engine: Engine, call: Call, to: str | FilePath, on_progress: OnProgress | None) -> FilePath:
+    """Makes the call, with its body in the file `to`, whole or not at all. Returns its path.
 
-    Args:
-        policy: Says how often, and when. A part that came further than the last one counts as the first attempt.
-        budget: Pays for attempts that came no further.
-        in_parts: Whether parts may be asked for.
+    The body is part of the attempt, so that one that breaks off is made again as any other, by the call's policy and within
+    its deadline, from where it broke off if that can be.
 
     Raises:
-        InvalidArgumentError: it cannot be written.
-        RequestError: the answer, or its body, is an error; its timeline tells of all answers.
+        InvalidArgumentError: there can be no such file.
+        PlaycallError: the disk did not take it; its cause is the OSError.
+        UnreadableAnswerError: a success that holds no content to be written.
+        RequestError: any other of its kinds.
     """
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # two may download to the same place
+    if not isinstance(to, str | FilePath):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidArgumentError(f"a download goes to a path, got {type(to).__name__}")
+    target = FilePath(to)
+    part = PartFile(target)
+    own_range = any(name.lower() in _PARTS for name in call.headers or ())
+    filling = _Filling(engine, part, on_progress, own_range=own_range)
     try:
-        file = await asyncio.to_thread(part.open, "wb")
-    except OSError as error:
-        raise InvalidArgumentError(f"{target} cannot be written: {error.strerror}") from error
-    try:
-        try:
-            await _fill(_Filling(file, on_progress, in_parts=in_parts), opening, policy, budget)
-        finally:
-            await asyncio.to_thread(file.close)
-        await asyncio.to_thread(os.replace, part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        answer = await engine.request(call, filling.send)
+    finally:
+        await part.discard()
+    if not filling.whole:
+        raise unreadable(answer, "which holds nothing to write: it is the answer to something that was not asked")
     return target
 
 
-async def _fill(filling: _Filling, opening: Opening, policy: RetryPolicy, budget: RetryBudget) -> None:
-    story = _Story()
-    ends_at = nearest(None)
-    attempt = 0
-    while not filling.whole:
-        began_at = time.monotonic()
-        try:
-            async with opening(filling.wanted()) as incoming:
-                lost = await filling.take(incoming)
-        except RequestError as error:
-            if isinstance(error, StatusError) and error.status == 416 and filling.so_far:
-                story.add(error.timeline, began_at, "begin anew: the backend has no such part")
-                await filling.begin_anew()
-                continue
-            story.end(error, began_at)
-            raise
-        if lost is None:
-            continue  # it is whole, or what came was of no use
-        attempt = 1 if filling.further else attempt + 1
-        if filling.etag is None:
-            story.end(lost, began_at)
-            raise lost
-        free = policy.budget is None or filling.further
-        decision = decide(
-            Failure(FailureKind.LOST),
-            attempt=attempt,
-            policy=policy,
-            repeatable=True,
-            left_seconds=math.inf if ends_at is None else ends_at - time.monotonic(),
-            budget_left=free or budget.tokens >= 1,
-            random=random.random,
-        )
-        if decision.delay_seconds is None:
-            story.end(lost, began_at, decision.reason)
-            raise lost
-        if not free:
-            budget.take()
-        story.add(lost.timeline, began_at, f"go on at byte {filling.so_far}: {decision.reason}")
-        await asyncio.sleep(decision.delay_seconds)
-
-
 class _Filling:
-    """A file that fills, from however many answers.
+    """A file that fills, from however many answers; `send` is one attempt.
 
-    `etag` is what parts are asked by (RFC 9110 section 13.1.5); None while none may be. `further`: the last answer has added
-    to what was there before it.
+    Parts are asked for by the tag of what is there already (RFC 9110 section 13.1.5), if it has one.
     """
 
-    def __init__(self, file: BinaryIO, on_progress: OnProgress | None, *, in_parts: bool) -> None:
-        self.so_far = 0
-        self.etag: str | None = None
-        self.further = False
+    def __init__(self, engine: Engine, part: PartFile, on_progress: OnProgress | None, *, own_range: bool) -> None:
         self.whole = False
-        self._total: int | None = None
-        self._file = file
+        self._engine = engine
+        self._part = part
         self._on_progress = on_progress
-        self._in_parts = in_parts
+        self._own_range = own_range
+        self._in_parts = not own_range
+        self._opened = False
+        self._so_far = 0
+        self._total: int | None = None
+        self._etag: str | None = None
 
-    def wanted(self) -> dict[str, str]:
-        """What the next request asks for beside the rest: nothing for all of it."""
-        if self.etag is None or not self.so_far:
-            return {}
-        return {"Range": f"bytes={self.so_far}-", "If-Range": self.etag}
+    async def send(self, progress: Progress, request: WireRequest) -> WireAnswer:
+        """Raises: TransportFault: it is not whole yet. What came nevertheless is kept, if it can be gone on from there."""
+        if not self._opened:
+            progress.doing = Doing.STARTING  # the time that is lost here is not the backend's
+            await self._part.open()
+            self._opened = True
+            progress.doing = Doing.ANSWER
+        asked = self._so_far if self._etag is not None else 0
+        if asked:
+            request.headers.update({"Range": f"bytes={asked}-", "If-Range": self._etag or ""})
+        async with self._engine.transport.stream(request) as stream:
+            if stream.status == 416 and asked:
+                await self._begin_anew()
+                raise TransportFault(FailureKind.LOST, f"the backend has no part from byte {asked} on")
+            if not 200 <= stream.status < 300:
+                return WireAnswer(stream.status, stream.headers, await stream.read())
+            place = 0 if self._own_range else place_of(stream.status, stream.headers, asked, self._etag, self._total)
+            if place is not None:
+                await self._take(progress, stream, place)
+            elif asked:
+                await self._begin_anew()
+                raise TransportFault(FailureKind.LOST, f"what came is not the part from byte {asked} on")
+            return WireAnswer(stream.status, stream.headers, b"")
 
-    async def take(self, incoming: IncomingBody) -> TransportError | None:
-        """Adds the answer's body; gives the error that it broke off with."""
-        begins_at = place_of(incoming.status, incoming.headers, asked=self.so_far, etag=self.etag, total=self._total)
-        if begins_at is None:
-            await self.begin_anew()
-            return None
-        if begins_at == 0:
+    async def _take(self, progress: Progress, stream: WireStream, place: int) -> None:
+        began_at = progress.attempt_began_at
+        if began_at is not None:
+            self._engine.status.succeeded(time.monotonic() - began_at)  # now: the body may take minutes
+        progress.doing = Doing.BODY
+        if place == 0:
             await self._empty()
-            self._total = incoming.length
-            self.etag = strong_etag(incoming.headers) if self._in_parts else None
-        self.further = False
-        pieces = _Pieces(incoming)
-        async for piece in pieces:
-            await asyncio.to_thread(self._file.write, piece)
-            self.so_far += len(piece)
-            self.further = begins_at > 0
-            if self._on_progress is not None:
-                self._on_progress(self.so_far, self._total)
-        if pieces.lost is None:
-            self.whole = self._total is None or self.so_far == self._total
-            if not self.whole:
-                await self.begin_anew()
-        return pieces.lost
+            self._total = length_of(stream.headers)
+            self._etag = strong_etag(stream.headers) if self._in_parts else None
+        try:
+            async for piece in stream.chunks():
+                await self._part.write(piece)
+                self._so_far += len(piece)
+                if self._on_progress is not None:
+                    self._on_progress(self._so_far, self._total)
+        except TransportFault as fault:
+            progress.came_further = 0 < place < self._so_far
+            raise TransportFault(fault.kind, f"{fault.text}, at byte {self._so_far}") from fault
+        if self._total is not None and self._so_far != self._total:
+            found = self._so_far
+            await self._begin_anew()
+            raise TransportFault(FailureKind.LOST, f"the answer ended at byte {found} of {self._total}")
+        await self._part.keep()
+        self.whole = True
 
-    async def begin_anew(self) -> None:
+    async def _begin_anew(self) -> None:
         """And ask for no part any more: what came for one was none."""
-        self._in_parts, self.etag = False, None
+        self._in_parts, self._etag = False, None
         await self._empty()
 
     async def _empty(self) -> None:
-        self.so_far = 0
-        await asyncio.to_thread(self._file.seek, 0)
-        await asyncio.to_thread(self._file.truncate)
-
-
-class _Pieces:
-    """A body up to where it breaks off. An error of whoever uses the pieces is not taken for the body's."""
-
-    def __init__(self, incoming: IncomingBody) -> None:
-        self._incoming = incoming
-        self.lost: TransportError | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for piece in self._incoming.chunks():
-                yield piece
-        except TransportError as error:
-            self.lost = error
-
-
-class _Story:
-    """The attempts of all answers, as those of one call."""
-
-    def __init__(self) -> None:
-        self._began_at = time.monotonic()
-        self._deadline_seconds: float | None = None
-        self._attempts: list[Attempt] = []
-
-    def add(self, timeline: Timeline, began_at: float, decision: str | None = None) -> None:
-        """What one answer came to; `decision` takes the place of the engine's, which knew of no other answer."""
-        if not self._attempts:
-            self._deadline_seconds = timeline.deadline_seconds
-        for attempt in timeline.attempts:
-            at = began_at - self._began_at + attempt.began_at_seconds
-            self._attempts.append(replace(attempt, number=len(self._attempts) + 1, began_at_seconds=at))
-        if decision is not None and self._attempts:
-            self._attempts[-1] = replace(self._attempts[-1], decision=decision)
-
-    def end(self, error: RequestError, began_at: float, decision: str | None = None) -> None:
-        """The error that ends the call tells the whole story."""
-        self.add(error.timeline, began_at, decision)
-        error.timeline = replace(
-            error.timeline,
-            deadline_seconds=self._deadline_seconds,
-            attempts=tuple(self._attempts),
-            took_seconds=time.monotonic() - self._began_at,
-        )
+        self._so_far = 0
+        await self._part.empty()

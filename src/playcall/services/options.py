@@ -83,11 +83,13 @@ class Settings:
     def __post_init__(self) -> None:
         _check_policy(self.retry)
         _checked_deadline(self.deadline_seconds)
+        if not isinstance(self.hooks, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ConfigurationError(f"hooks= takes a sequence of functions, got {type(self.hooks).__name__}")
         object.__setattr__(self, "hooks", tuple(self.hooks))
         for hook in self.hooks:
             if not callable(hook):
                 raise ConfigurationError(f"hooks= takes functions, got {type(hook).__name__}")
-        for key, kind in self.errors.items():
+        for key, kind in _check_classes(self.errors).items():
             if isinstance(key, bool) or not isinstance(key, int | str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
                 raise ConfigurationError(f"errors= takes classes by status or by code, got the key {key!r}")
             if not isinstance(kind, type) or not issubclass(kind, StatusError):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
@@ -97,7 +99,7 @@ class Settings:
         """These settings with others in places; raises TypeError for an option that there is not."""
         _refuse_unknown(options, ClientOptions)
         if "errors" in options:
-            options = {**options, "errors": {**self.errors, **options["errors"]}}
+            options = {**options, "errors": {**self.errors, **_check_classes(options["errors"])}}
         return replace(self, **options)
 
     def call(self, method: str, path: str | Path, options: RequestOptions) -> Call:
@@ -163,6 +165,12 @@ def _check_known(known: object, where: Path) -> None:
         raise InvalidArgumentError(f"known= takes what an earlier raw() gave, got {type(known).__name__}")
     if known.timeline.path != where.text:
         raise InvalidArgumentError(f"known= is the answer to {known.timeline.path}, not to {where.text}")
+
+
+def _check_classes(errors: ErrorClasses) -> ErrorClasses:
+    if not isinstance(errors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"errors= takes a mapping of classes by status or code, got {type(errors).__name__}")
+    return errors
 
 
 def _mapping(value: Mapping[str, T] | None, name: str) -> Mapping[str, T] | None:

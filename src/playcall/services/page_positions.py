@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import ConfigurationError
-from ..http.grants import member
+from ..http.members import member
 
-__all__ = ["NextCursor", "OffsetLimit", "PageNumber", "PageSeen", "Paging", "Position", "PostedFilter", "Unpaged"]
+__all__ = [
+    "NextCursor",
+    "OffsetLimit",
+    "PageNumber",
+    "PageSeen",
+    "Paging",
+    "Position",
+    "PostedFilter",
+    "Unpaged",
+    "end_is_told",
+]
 
 Position: TypeAlias = Mapping[str, str | int | None]
 """What is sent, beside the filters, to say which page is meant: `{"page": 2, "size": 50}`."""
@@ -201,12 +211,21 @@ class PostedFilter:
         }
 
 
+def end_is_told(way: Paging, members: Mapping[str, Any]) -> bool:
+    """Whether a page says how many items or pages there are, where `way` looks for it. Any: JSON."""
+    names = (getattr(way, "total", None), getattr(way, "pages", None))
+    return any(name is not None and _whole(member(members, name)) is not None for name in names)
+
+
 def _root(name: str) -> str:
     return name.partition(".")[0]
 
 
 def _count(page: PageSeen, name: str) -> int | None:
-    value = member(page.members, name)
+    return _whole(member(page.members, name))
+
+
+def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

@@ -15,14 +15,14 @@ from ..http.answers import adapter, unreadable
 from ..http.envelope import object_with
 from ..http.paths import Path, as_path
 from .api_client import APIClient
-from .page_positions import NextCursor, PageSeen, Paging, Position, PostedFilter
+from .page_positions import NextCursor, PageSeen, Paging, Position, PostedFilter, end_is_told
 
 __all__ = ["DEFAULT_PAGE_SIZE", "AnyFilter", "Filter", "pages"]
 
 T = TypeVar("T")
 Filter: TypeAlias = str | int | float | bool | None
 AnyFilter: TypeAlias = Filter | Sequence[object] | Mapping[str, object]
-"""What a POSTed filter may be as well; in a query these are refused."""
+"""What a POSTed filter may be as well. In a query a list of `Filter` repeats its name, and all else is refused."""
 
 DEFAULT_PAGE_SIZE = 100
 _BY_CURSOR: Final = NextCursor()
@@ -62,7 +62,7 @@ async def pages(
         answer = await _ask(api, where, filters, paging, position)
         items, members = _read(api, answer, item, way)
         # Where we do the counting, a backend that knows nothing of it gives its first page for ever.
-        if items and items == before and not isinstance(way, NextCursor):
+        if items and items == before and not isinstance(way, NextCursor) and not _may_repeat(way, items, members):
             raise _endless(answer, f"gave the same items for {dict(position)} as for the page before")
         for each in items if max_items is None else items[: max_items - so_far]:
             yield each
@@ -81,6 +81,11 @@ async def pages(
             raise _endless(answer, "named a page twice as the next", next(iter(way.members), None))
         asked.add(place)
         before, position = items, following
+
+
+def _may_repeat(way: Paging, items: Sequence[object], members: Mapping[str, Any]) -> bool:
+    """Whether a page may be as the one before: all of its items are alike, and the list is told to end."""
+    return all(each == items[0] for each in items) and end_is_told(way, members)
 
 
 async def _ask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
+from uuid import UUID
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..http.problems import ErrorClasses
 
-__all__ = ["Body", "Resource", "ResourceParts", "ResourceService"]
+__all__ = ["Body", "Id", "Resource", "ResourceParts", "ResourceService"]
 
 ModelT = TypeVar("ModelT")
 FaceT = TypeVar("FaceT", bound=Face, default=Awaiting)
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 Body: TypeAlias = BaseModel | Mapping[str, Any]
 """What create and update take: a model, or a mapping with the same fields (Any: the backend checks them)."""
+Id: TypeAlias = str | int | UUID
+"""What the items of a foreign backend are known by."""
 
 
 class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
@@ -47,14 +50,15 @@ class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
         self._item_path = f"{self._path.rstrip('/')}/{{id}}" if item_path is None else _item_template(item_path)
         self._model = model
 
-    def _item(self, id: str | int, verb: str = "") -> Path:
+    def _item(self, id: Id, verb: str = "") -> Path:
         """The path of an item, or of a verb below it: with a slash at the end, if that of an item has one."""
         template = self._item_path
         if verb:
             template = f"{template[:-1]}{verb}/" if template.endswith("/") else template + verb
-        return path(template, id=str(id) if type(id) is int else cast("str", id))  # `path` refuses what is neither
+        # `path` refuses what is none of them, and what is only an int to Python.
+        return path(template, id=str(id) if type(id) is int or isinstance(id, UUID) else cast("str", id))
 
-    async def _get(self: ResourceParts[ModelT, Awaiting], id: str | int, known: ModelT | None) -> ModelT:
+    async def _get(self: ResourceParts[ModelT, Awaiting], id: Id, known: ModelT | None) -> ModelT:
         where = self._item(id)
         if known is None:
             return await self._api.get(where, into=self._model)
@@ -62,7 +66,7 @@ class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
         return known if answer.status == 304 else self._api.read(answer, self._model)
 
     async def _delete(
-        self: ResourceParts[ModelT, Awaiting], id: str | int, if_match: int | str | None, idempotency_key: str | None
+        self: ResourceParts[ModelT, Awaiting], id: Id, if_match: int | str | None, idempotency_key: str | None
     ) -> None:
         await self._api.delete(self._item(id), **_command(idempotency_key, if_match))
 
@@ -71,7 +75,7 @@ class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
 
     async def _update(
         self: ResourceParts[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         changes: Body,
         if_match: int | str | None,
         idempotency_key: str | None,
@@ -80,7 +84,7 @@ class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
 
     async def _replace(
         self: ResourceParts[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         body: Body,
         if_match: int | str | None,
         idempotency_key: str | None,
@@ -89,7 +93,7 @@ class ResourceParts(Service[FaceT], Generic[ModelT, FaceT]):
 
     async def _act(
         self: ResourceParts[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         verb: str,
         into: TypeForm[T],
         idempotency_key: str | None = None,
@@ -196,7 +200,7 @@ class ResourceService(ResourceParts[ModelT, FaceT]):
             yield item
 
     @call
-    async def get(self: ResourceService[ModelT, Awaiting], id: str | int, *, known: ModelT | None = None) -> ModelT:
+    async def get(self: ResourceService[ModelT, Awaiting], id: Id, *, known: ModelT | None = None) -> ModelT:
         """The item with this id.
 
         Args:
@@ -217,7 +221,7 @@ class ResourceService(ResourceParts[ModelT, FaceT]):
     @call
     async def update(
         self: ResourceService[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         changes: Body,
         *,
         if_match: int | str | None = None,
@@ -229,7 +233,7 @@ class ResourceService(ResourceParts[ModelT, FaceT]):
     @call
     async def replace(
         self: ResourceService[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         body: Body,
         *,
         if_match: int | str | None = None,
@@ -241,7 +245,7 @@ class ResourceService(ResourceParts[ModelT, FaceT]):
     @call
     async def delete(
         self: ResourceService[ModelT, Awaiting],
-        id: str | int,
+        id: Id,
         *,
         if_match: int | str | None = None,
         idempotency_key: str | None = None,
@@ -272,7 +276,7 @@ def _command(
     return options
 
 
-def _etag_of(known: object, id: str | int) -> str:
+def _etag_of(known: object, id: Id) -> str:
     """The `ETag` of an item that the caller has. Versions are counted for each item, so another's would fit by chance."""
     version: object = getattr(known, "version", None)
     if str(getattr(known, "id", id)) != str(id):

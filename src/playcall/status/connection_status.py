@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final, overload
 
+from ..blocking_iterator import nothing_came
 from ..deadline import check_seconds, deadline, nearest
 from ..errors import AuthenticationError, DeadlineExceededError, RequestError
 from ..faces import Awaiting, Blocking, FaceT, Service, call, stream
@@ -20,6 +21,8 @@ __all__ = ["ConnectionStatus"]
 
 CHANGES_KEPT: Final = 64
 """Changes that a slow reader of `changes()` may lag behind before the oldest is dropped."""
+LEAST_SECONDS: Final = 0.02
+"""With less time left, `wait_until_ready` does not try again: an answer would hardly come in it."""
 
 
 class ConnectionStatus(HomeProcess, Service[FaceT]):
@@ -44,7 +47,11 @@ class ConnectionStatus(HomeProcess, Service[FaceT]):
 
     @stream
     async def changes(self: ConnectionStatus[Awaiting]) -> AsyncIterator[Status]:
-        """The picture now, then at each change of state, until the client is closed."""
+        """The picture now, then at each change of state, until the client is closed.
+
+        Raises:
+            DeadlineExceededError: no change came before a `with deadline(…)` around the iteration has passed.
+        """
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
         pictures: deque[Status] = deque(maxlen=CHANGES_KEPT)
@@ -64,7 +71,7 @@ class ConnectionStatus(HomeProcess, Service[FaceT]):
                     yield picture
                     if picture.state is ConnectionState.CLOSED:
                         return
-                await changed.wait()
+                await _before_deadline(changed)
                 changed.clear()
         finally:
             remove()
@@ -90,12 +97,12 @@ class ConnectionStatus(HomeProcess, Service[FaceT]):
                 raise
             except RequestError as error:
                 left = ends_at - time.monotonic()
-                if left <= pause:
+                if left <= LEAST_SECONDS:
                     raise DeadlineExceededError(
                         f"the backend was not ready within {max(0.0, ends_at - began_at):.3g} s: {error.message}",
                         timeline=error.timeline,
                     ) from error
-                await asyncio.sleep(pause)
+                await asyncio.sleep(min(pause, left / 2))  # so that the end of a long pause is no lost time
                 pause = min(1.0, pause * 1.5)
             else:
                 return self._board.current
@@ -123,3 +130,13 @@ class ConnectionStatus(HomeProcess, Service[FaceT]):
         """
         kind = BlockingMonitor if self._blocking else Monitor
         return kind(self._board, self._probe, idle_seconds)
+
+
+async def _before_deadline(changed: asyncio.Event) -> None:
+    """Waits as long as the context's deadline allows. Raises: DeadlineExceededError."""
+    began_at, ends_at = time.monotonic(), nearest(None)
+    try:
+        async with asyncio.timeout(None if ends_at is None else ends_at - began_at):
+            await changed.wait()
+    except TimeoutError:
+        raise nothing_came("status.changes()", began_at) from None

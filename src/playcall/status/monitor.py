@@ -186,4 +186,8 @@ def _checked(idle_seconds: float) -> float:
 
 
 def _weakly(probe: Probe) -> Callable[[], Probe | None]:
-    return weakref.WeakMethod(probe) if ismethod(probe) else weakref.ref(probe)
+    """The probe without a hold on whose method it is; on the arguments of a partial, it has one."""
+    if not isinstance(probe, partial):
+        return weakref.WeakMethod(probe) if ismethod(probe) else weakref.ref(probe)
+    method, args = _weakly(probe.func), probe.args
+    return lambda: None if (alive := method()) is None else partial(alive, *args)

@@ -25,6 +25,8 @@ Decide = Callable[[ProxiedRequest], Loss | None]
 CHUNK_BYTES: Final = 65_536
 """What one direction of one connection holds in memory at the most."""
 BACKLOG: Final = 256
+INTERIM: Final = b"HTTP/1.1 1"
+"""How what comes before an answer begins (RFC 9110 section 15.2)."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time to linger: close sends RST (RFC 9293 section 3.10.7.4), and drops what is unsent."""
 
@@ -212,7 +214,8 @@ class Link:
 
     async def _pump_down(self, server: socket.socket, client: socket.socket) -> None:
         while data := await self._next(server):
-            if self._loss == "after" and self._asked:
+            # Before it has the whole request, the upstream may say «go on» and the like, or already no (413).
+            if self._loss == "after" and (self._asked or not data.startswith(INTERIM)):
                 self._lose()
             await self._forward(data, client, "down")
         _end(client)

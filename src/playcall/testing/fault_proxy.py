@@ -151,7 +151,8 @@ class FaultProxy:
         after `Expect`, TLS: such a connection goes through untouched from there on. Pipelining is not understood.
 
         Args:
-            when: "after" passes the request on and resets once the upstream begins to answer, so it has been done;
+            when: "after" passes the request on and resets once the upstream begins to answer, so it has been done (or
+                refused, by an answer that comes before the body is whole);
                 "before" takes the whole request and resets without passing it on. The client cannot tell which.
         """
         if count < 1 or when not in ("before", "after"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 
 from ...config import API_PREFIX
+from ...errors import ConfigurationError
 from ...http.paths import base_url
 from ...http.retry import retry_after_seconds
 from ...models.frames import SUBPROTOCOL
@@ -177,6 +178,8 @@ async def _detail(response: aiohttp.ClientResponse) -> str:
 
 def _lost(error: Exception) -> LinkLostError:
     """Which of `Session.lost`'s facts aiohttp's error is, in words without the far end's or a proxy's secrets."""
+    if isinstance(error, ConfigurationError):  # a proxy that only the environment names, and only now
+        return LinkLostError(error.message, reached=False, permanent=True)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return LinkLostError("its TLS certificate is not trusted", reached=False, permanent=True)
     if isinstance(error, aiohttp.ClientConnectorSSLError):

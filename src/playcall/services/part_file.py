@@ -1,0 +1,96 @@
+"""A file that is there whole or not at all: written beside its place, and moved there at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import BinaryIO, Final
+
+from ..errors import InvalidArgumentError, PlaycallError
+
+__all__ = ["PartFile"]
+
+DISCARD_WAIT_SECONDS: Final = 1.0
+
+
+class PartFile:
+    """`open` it, `write`, `keep`; `discard` always. All is done on threads, because a disk may take its time.
+
+    A cancelled call leaves its thread at work, so the lock has one after the other, and nothing is done after `discard`.
+    """
+
+    def __init__(self, target: FilePath) -> None:
+        self._target = target
+        # Two may download to the same place; and the target's own name may be as long as a name can be.
+        self._part = target.parent / f".{uuid.uuid4().hex}.part"
+        self._file: BinaryIO | None = None
+        self._over = False
+        self._lock = threading.Lock()
+
+    async def open(self) -> None:
+        """Raises: InvalidArgumentError: there can be no such file."""
+        try:
+            await asyncio.to_thread(self._locked, self._open)
+        except OSError as error:
+            raise InvalidArgumentError(f"{self._target} cannot be written: {error.strerror}") from error
+
+    async def write(self, data: bytes) -> None:
+        """Raises: PlaycallError: the disk does not take it."""
+        await self._on_disk(lambda: self._opened.write(data))
+
+    async def empty(self) -> None:
+        """Raises: PlaycallError, as `write`."""
+        await self._on_disk(self._empty)
+
+    async def keep(self) -> None:
+        """It is whole. Raises: PlaycallError, as `write`."""
+        await self._on_disk(self._keep)
+
+    async def discard(self) -> None:
+        """Removes it, unless it was kept; waits for that a moment only, because the disk may never answer."""
+        self._over = True
+        await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(self._discard))}, timeout=DISCARD_WAIT_SECONDS)
+
+    async def _on_disk(self, act: Callable[[], object]) -> None:
+        try:
+            await asyncio.to_thread(self._locked, act)
+        except OSError as error:
+            raise PlaycallError(f"{self._target} could not be written: {error.strerror}") from error
+
+    # --- on a thread --------------------------------------------------------------------------------------------------
+
+    def _locked(self, act: Callable[[], object]) -> None:
+        with self._lock:
+            if not self._over:
+                act()
+
+    @property
+    def _opened(self) -> BinaryIO:
+        assert self._file is not None  # noqa: S101 - open() comes first
+        return self._file
+
+    def _open(self) -> None:
+        if self._target.is_dir():
+            raise InvalidArgumentError(f"{self._target} cannot be written: it is a folder")
+        self._file = self._part.open("xb")
+
+    def _empty(self) -> None:
+        self._opened.seek(0)
+        self._opened.truncate()
+
+    def _keep(self) -> None:
+        self._opened.close()
+        os.replace(self._part, self._target)
+        self._file = None
+
+    def _discard(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # what it still held would not go in
+                    self._file.close()
+                self._part.unlink(missing_ok=True)
