@@ -16,11 +16,11 @@ from playcall.http.retry import (
     Decision,
     Failure,
     FailureKind,
-    RetryBudget,
     RetryPolicy,
     decide,
-    retry_after_seconds,
 )
+from playcall.http.retry_after import retry_after_seconds
+from playcall.http.retry_budget import RetryBudget
 
 NOT_SENT = Failure(FailureKind.NOT_SENT)
 LOST = Failure(FailureKind.LOST)

@@ -43,7 +43,9 @@ from .outgoing import Outgoing
 from .paths import as_path
 from .problems import ErrorClasses, problem_of
 from .redirects import KEEP_METHOD_STATUSES, REDIRECT_STATUSES, judge
-from .retry import Decision, Failure, FailureKind, RetryBudget, RetryPolicy, decide, retry_after_seconds
+from .retry import Decision, Failure, FailureKind, RetryPolicy, decide
+from .retry_after import retry_after_seconds
+from .retry_budget import RetryBudget
 from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
 
 if TYPE_CHECKING:

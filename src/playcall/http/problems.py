@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from ..errors import StatusError, error_for_status
 from ..models.problem import Problem
 from .field_problems import describe, read_field_problems
-from .retry import retry_after_seconds
+from .retry_after import retry_after_seconds
 
 if TYPE_CHECKING:
     from ..answer import Answer

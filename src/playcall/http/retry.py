@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..checks import check_number, check_whole_number
 from ..errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["Decision", "Failure", "FailureKind", "RetryPolicy", "decide"]
 
-__all__ = ["Decision", "Failure", "FailureKind", "RetryBudget", "RetryPolicy", "decide", "retry_after_seconds"]
+T = TypeVar("T")
 
 RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """RFC 9110 section 9.2.1. PUT and DELETE are idempotent too (9.2.2), but a repeat that comes after somebody else's write
 undoes it, or answers 404 for what succeeded: they are repeated by their key, as all writes are."""
-T = TypeVar("T")
-
 IN_PROGRESS_CODE = "idempotency_in_progress"
 IN_PROGRESS_PAUSE_SECONDS = 0.05
 """The least pause before an answer in progress is asked for again, which is bounded by the deadline alone."""
@@ -181,67 +175,3 @@ def decide(
     if delay >= left_seconds:
         return Decision(None, f"give up: a pause of {delay:.3g} s ({because}) is past the deadline")
     return Decision(delay, f"retry in {delay:.3f} s ({because})")
-
-
-@dataclass(slots=True)
-class RetryBudget:
-    """A token bucket over all calls of a client, so that an outage is not multiplied by the retries against it."""
-
-    capacity: int | None
-    _tokens: float = field(init=False)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._tokens = float(self.capacity or 0)
-
-    @property
-    def tokens(self) -> float:
-        """Retries in hand; infinite without a capacity."""
-        return math.inf if self.capacity is None else self._tokens
-
-    def take(self) -> bool:
-        """Spends a token on a retry; False if there is none."""
-        if self.capacity is None:
-            return True
-        with self._lock:
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
-
-    def earn(self) -> None:
-        """A call succeeded."""
-        if self.capacity is not None and self._tokens < self.capacity:
-            with self._lock:
-                self._tokens = min(float(self.capacity), self._tokens + 0.1)
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """What the answer asks for: `Retry-After-Ms`, or `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
-
-    A date in the past means at once; what cannot be read counts as not there.
-    """
-    milliseconds = headers.get("Retry-After-Ms")
-    if milliseconds is not None and (parsed := _number(milliseconds)) is not None:
-        return parsed / 1000
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    seconds = _number(value)
-    if seconds is not None:
-        return seconds
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)  # RFC 9110 section 5.6.7: always GMT
-    return max(0.0, (moment - now).total_seconds())
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text.strip())
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None

@@ -18,7 +18,7 @@ import aiohttp
 from ...config import API_PREFIX
 from ...errors import ConfigurationError
 from ...http.paths import base_url
-from ...http.retry import retry_after_seconds
+from ...http.retry_after import retry_after_seconds
 from ...models.frames import SUBPROTOCOL
 from ..codec import UnreadableFrameError
 from .base import Closed, LinkLostError, UpgradeRefusedError
