@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import urllib.request
@@ -225,7 +226,8 @@ async def test_a_file_that_changes_under_its_download_comes_whole_in_its_new_for
         """Once, before the rest can be asked for."""
         if not statuses:
             url = f"{backend.url}/api/v1/runs/{run.id}/artifacts/big"
-            request = urllib.request.Request(url, new, {"X-API-Key": backend.api_key}, method="PUT")
+            headers = {"X-API-Key": backend.api_key, "Content-Type": "application/octet-stream"}
+            request = urllib.request.Request(url, new, headers, method="PUT")
             with urllib.request.urlopen(request, timeout=30) as answer:
                 statuses.append(answer.status)
 
@@ -274,3 +276,37 @@ async def test_a_key_of_ones_own_stores_one_content(client: Any, run: Any, name:
     assert await told(client, run) == [first]
     with pytest.raises(ArtifactNotFoundError):
         await client.runs.read_artifact(run.id, "b")
+
+
+async def test_nothing_is_left_of_an_upload_under_which_the_server_was_killed(face: str, name: Namer) -> None:
+    """On a server of its own, killed in the middle of the body."""
+    backend = LiveBackend()
+    await asyncio.to_thread(backend.start)
+    try:
+        async with open_client(face, backend.url, auth=ApiKey(backend.api_key), retry=PATIENT) as client:
+            agent = await client.agents.create({"name": name("reader"), "tools": ["wait"]})
+            steps = {"use": "wait", "seconds": 60.0}, {"use": "wait", "seconds": 0.0}
+            playbook = await client.playbooks.create(playbook_of(agent, name("reading"), *steps))
+            run = await client.playbooks.run(playbook.id)
+            old = await client.runs.upload_artifact(run.id, "big", b"old")
+            url = backend.url.removeprefix("http://").split(":")
+            head = f"PUT /api/v1/runs/{run.id}/artifacts/big HTTP/1.1\r\nHost: x\r\nX-API-Key: {backend.api_key}\r\n"
+            _, writer = await asyncio.open_connection(url[0], int(url[1]))
+            writer.write(f"{head}Content-Length: {len(BIG)}\r\n\r\n".encode() + BIG[:1_000_000])
+            await writer.drain()
+            writings = backend.data_dir / "workspaces" / ".writing"
+            async with asyncio.timeout(10):
+                while not any(path.is_file() for path in writings.rglob("*")):
+                    await asyncio.sleep(0.01)
+            await asyncio.to_thread(backend.kill)
+            writer.transport.abort()
+            assert list(writings.iterdir()) != []
+            await asyncio.to_thread(backend.restart)
+            assert list(writings.iterdir()) == []
+            assert await artifacts(client, run) == [old]
+            assert await client.runs.read_artifact(run.id, "big") == b"old"
+            new = await client.runs.upload_artifact(run.id, "big", BIG)
+            assert new.sha256 == sha(BIG)
+            await client.runs.cancel(run.id)
+    finally:
+        await asyncio.to_thread(backend.close)

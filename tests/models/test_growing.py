@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from playcall.models import frames
 from playcall.models.base import RequestModel
@@ -144,3 +144,12 @@ def test_a_page_of_events_passes_over_a_frame_of_a_new_kind() -> None:
     value = wire(page)
     value["frames"].insert(0, {"op": NEW})
     assert read(frames.EventPage, value).frames[-1] == page.frames[0]
+
+
+@pytest.mark.parametrize("op", ["events", "gap", "ended"])
+def test_a_page_of_events_does_not_pass_over_a_known_frame_that_cannot_be_read(op: str) -> None:
+    """Its events would be lost, and the next request would begin behind them."""
+    value = wire(frames.EventPage(epoch="e1", seq=6, head=9, frames=[]))
+    value["frames"].append({"op": op, "sid": "s1", "prev": 6, "to": 9, "events": [{"seq": "?"}]})
+    with pytest.raises(ValidationError, match="lacks a field"):
+        read(frames.EventPage, value)

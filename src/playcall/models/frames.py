@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .base import WireModel
 from .cursor import Cursor
@@ -184,14 +184,24 @@ KnownServerFrame: TypeAlias = Annotated[
 PollFrame: TypeAlias = Annotated[Events | Gap | Ended, Field(discriminator="op")]
 
 
+def _of_a_new_kind(frame: UnknownFrame) -> UnknownFrame:
+    if frame.op in {known.model_fields["op"].default for known in (Events, Gap, Ended)}:
+        raise ValueError(f"a frame {frame.op!r} lacks a field, or has one of the wrong type")
+    return frame
+
+
 class EventPage(WireModel, frozen=True):
     """The answer of `GET /events`: the frames that a subscription from (`epoch`, `seq`) would have been sent.
 
-    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame. An
-    unknown frame is passed over, as on a socket.
+    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame. As on a
+    socket, an unknown frame is passed over, and a known one that cannot be read is an error: it may hold events.
     """
 
     epoch: str
     seq: int
     head: int
-    frames: list[Annotated[PollFrame | UnknownFrame, Field(union_mode="left_to_right")]]
+    frames: list[
+        Annotated[
+            PollFrame | Annotated[UnknownFrame, AfterValidator(_of_a_new_kind)], Field(union_mode="left_to_right")
+        ]
+    ]

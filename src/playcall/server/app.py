@@ -26,6 +26,7 @@ from .sockets.endpoint import WebSocketEndpoint
 from .sockets.registry import Sockets
 from .store.database import Database
 from .store.tables import SIGNING_KEY
+from .unfinished import settle_unfinished
 
 __all__ = ["PREFIX", "EngineFactory", "create_app"]
 
@@ -56,7 +57,10 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
     app.include_router(_plain_ws(), prefix=PREFIX)
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint()))
     app.add_middleware(
-        Envelope, max_request_seconds=settings.max_request_seconds, max_body_bytes=settings.max_body_bytes
+        Envelope,
+        max_request_seconds=settings.max_request_seconds,
+        max_body_bytes=settings.max_body_bytes,
+        takes_large_body=artifacts.takes_large_body,
     )
     describe(app)
     return app
@@ -77,6 +81,7 @@ def _lifespan(
         engine = make_engine(database, settings) if make_engine is not None else None
         app.state.core = Core(settings, database, tokens, gate, Sockets(), engine)
         app.state.engine = engine
+        await settle_unfinished(database, settings.workspaces_dir)
         if engine is not None:
             await engine.launch()
         caretaker = asyncio.create_task(look_after(database, gate), name="playcall-caretaker")

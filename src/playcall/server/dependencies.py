@@ -105,8 +105,9 @@ def _idempotency_key(request: Request, caller: CallerDep) -> IdempotencyKey | No
     return IdempotencyKey.of(
         caller_id=caller.user_id,
         method=request.method,
-        path=request.url.path,
-        query=request.url.query,
+        # Not the URL's: it is put together from these, and takes a `?` or a line break within the path for its own.
+        path=request.scope["path"],
+        query=request.scope["query_string"].decode("latin-1"),
         key=key,
     )
 

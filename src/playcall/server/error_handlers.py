@@ -48,10 +48,13 @@ def install(app: FastAPI) -> None:
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
-    """The answer for whatever escaped: what the database cannot do now is 503, everything else our own fault.
+    """The answer for whatever escaped: a refusal before any route is what it says, what the database cannot do now is
+    503, everything else our own fault.
 
     The cause goes to the log under the request id, never to the caller.
     """
+    if isinstance(error, ApiError):
+        return _problem_of_ours(error, request_id)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         logger.error("database_unavailable", exc_info=error, extra={"request_id": request_id})
         return problem_response(
@@ -67,17 +70,21 @@ def problem_of(error: Exception, request_id: str) -> Response:
     )
 
 
+def _problem_of_ours(error: ApiError, request_id: str) -> Response:
+    return problem_response(
+        error.status_code,
+        error.code,
+        error.detail,
+        request_id=request_id,
+        headers=error.headers,
+        errors=error.errors,
+        members=error.members,
+    )
+
+
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
-        return problem_response(
-            error.status_code,
-            error.code,
-            error.detail,
-            request_id=context_of(request).request_id,
-            headers=error.headers,
-            errors=error.errors,
-            members=error.members,
-        )
+        return _problem_of_ours(error, context_of(request).request_id)
     plain = cast("HTTPException", error)
     return problem_response(
         plain.status_code,
@@ -89,10 +96,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _detail_of(error: HTTPException, request: Request) -> str:
+    path: str = request.scope["path"]
     if error.status_code == 404:
-        return f"there is nothing at {request.url.path}"
+        return f"there is nothing at {path}"
     if error.status_code == 405:
-        return f"{request.url.path} does not take {request.method}"
+        return f"{path} does not take {request.method}"
     return error.detail
 
 

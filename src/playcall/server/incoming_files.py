@@ -7,6 +7,7 @@ import contextlib
 import errno
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -17,10 +18,44 @@ from .problems import ApiError, invalid
 from .tools import NewFile, ToolFailure
 from .tools.unbroken import unbroken
 
-__all__ = ["incoming_file"]
+__all__ = ["incoming_file", "new_file", "require_whole"]
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAME_TAKEN = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+
+
+def require_whole(request: Request) -> None:
+    """Whether the body is one, and says that it is all of the file.
+
+    Raises:
+        ApiError: 400 `invalid_header`; 411 `length_required`: a request without a body would empty a file.
+    """
+    if "content-range" in request.headers:
+        # RFC 9110 section 14.5: a part would be taken for the whole.
+        raise ApiError(400, "invalid_header", "a file is sent whole: Content-Range is not taken here")
+    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+        raise ApiError(411, "length_required", "there is no body; an empty file has Content-Length: 0")
+
+
+def new_file(request: Request, workspace: Path, name: str, max_bytes: int) -> NewFile:
+    """The file that a request is about, of which nothing is there yet.
+
+    Raises:
+        ApiError: 415: its media type is none, or a form's; 422: no file can have this name.
+    """
+    media_type = request.headers.get("content-type")
+    if media_type is not None and media_type.partition(";")[0].strip().lower() in _FORMS:
+        raise ApiError(
+            415, "unsupported_media_type", "the body is the file itself, not a form; send its own Content-Type, or none"
+        )
+    try:
+        file = NewFile(workspace, name, max_bytes=max_bytes, media_type=media_type)
+        if file.name != name:
+            raise ToolFailure("path_refused", f"{name!r} is refused: the same file is called {file.name!r}")
+    except ToolFailure as failure:
+        raise _refusal(failure) from None
+    return file
 
 
 @asynccontextmanager
@@ -50,7 +85,7 @@ async def incoming_file(request: Request, file: NewFile, max_bytes: int) -> Asyn
         finally:
             await unbroken(asyncio.to_thread(file.close))
     except ToolFailure as failure:
-        raise refusal(failure) from None
+        raise _refusal(failure) from None
     except OSError as error:
         known = _known(error)
         if known is None:
@@ -58,7 +93,7 @@ async def incoming_file(request: Request, file: NewFile, max_bytes: int) -> Asyn
         raise known from error
 
 
-def refusal(failure: ToolFailure) -> ApiError:
+def _refusal(failure: ToolFailure) -> ApiError:
     """What a workspace refuses, as an answer."""
     if failure.code == "too_large":
         return ApiError(413, "body_too_large", failure.message)

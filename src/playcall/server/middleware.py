@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import secrets
+from collections.abc import Callable
+from typing import NoReturn
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .context import Deadline, RequestContext
+from .context import Deadline, RequestContext, deadline_exceeded
 from .error_handlers import problem_of
 from .problems import ApiError, problem_response
 
 __all__ = ["Envelope", "deny_socket"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_LENGTH_DIGITS = 18
+"""Of a Content-Length; no body is as long as that says."""
 _TIMEOUT = re.compile(r"[0-9]{1,9}")
 
 DISCARDED_BODIES = 8
@@ -28,10 +34,20 @@ class Envelope:
     A caller's `X-Request-ID` is kept if it is a word of up to 128 plain characters, else it gets one of ours.
     """
 
-    def __init__(self, app: ASGIApp, *, max_request_seconds: float, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_request_seconds: float,
+        max_body_bytes: int,
+        takes_large_body: Callable[[str, str], bool] = lambda method, path: False,
+    ) -> None:
+        """`takes_large_body` tells by method and path which requests' announced bodies are looked at when they are read,
+        because their route raises the bound; all others are refused before their route, which may read none."""
         self._app = app
         self._max_request_seconds = max_request_seconds
         self._max_body_bytes = max_body_bytes
+        self._takes_large_body = takes_large_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -69,24 +85,37 @@ class Envelope:
         context = RequestContext(request_id, Deadline.after(seconds), self._max_body_bytes)
         context.attach(scope)
         length = headers.get("content-length", "")
-        announced = int(length) if length.isdecimal() else 0
+        announced = int(length[:_LENGTH_DIGITS]) if length.isdecimal() else 0
         received = 0
+        more = True
+
+        async def refuse(most: int) -> NoReturn:
+            if more:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(context.deadline.remaining_seconds()):
+                        await _discard(receive, received, most * DISCARDED_BODIES)
+            raise ApiError(413, "body_too_large", f"a body is at most {most:,} bytes")
 
         async def receive_bounded() -> Message:
-            nonlocal received
+            nonlocal received, more
             most = context.max_body_bytes
             if received == 0 and announced > most:
-                await _discard(receive, 0, most * DISCARDED_BODIES)
-                raise _too_large(most)
-            message = await receive()
+                await refuse(most)
+            try:
+                # What comes after the body is the caller's leaving, which may take its time.
+                async with asyncio.timeout(context.deadline.remaining_seconds() if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise deadline_exceeded() from None
+            more = message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > most:
-                if message.get("more_body", False):
-                    await _discard(receive, received, most * DISCARDED_BODIES)
-                raise _too_large(most)
+                await refuse(most)
             return message
 
         try:
+            if announced > self._max_body_bytes and not self._takes_large_body(scope["method"], scope["path"]):
+                await refuse(self._max_body_bytes)
             await self._app(scope, receive_bounded, send_named)
         except Exception as error:
             if started:
@@ -134,10 +163,6 @@ async def _discard(receive: Receive, received: int, most: int) -> None:
         message = await receive()
         received += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
-
-
-def _too_large(max_body_bytes: int) -> ApiError:
-    return ApiError(413, "body_too_large", f"a body is at most {max_body_bytes:,} bytes")
 
 
 def _request_id(headers: Headers) -> str:

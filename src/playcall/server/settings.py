@@ -19,6 +19,8 @@ class Settings:
         port: 0 takes a free one.
         read_roots: Folders that file tools may read besides a run's own workspace.
         allow_private_addresses: HTTP tools may call addresses that are not public, this machine's own among them.
+        max_run_bytes: What the files of one run may have together when one more is uploaded; what its steps write, and
+            what a retry takes over, counts and is not refused.
         heartbeat_seconds: The server sends a ping on a socket where it has sent nothing for this long.
         hello_seconds: How long a socket that came without credentials may take to say hello.
         max_request_seconds: Cap on what `X-Request-Timeout-Ms` may ask for, and the limit without it.
@@ -35,6 +37,7 @@ class Settings:
     hello_seconds: float = 5.0
     max_request_seconds: float = 60.0
     max_body_bytes: int = 1_048_576
+    max_run_bytes: int = 1_073_741_824
     max_frame_bytes: int = 1_048_576
     max_subscriptions: int = 1_000
     max_wait_seconds: float = 60.0

@@ -9,8 +9,10 @@ import pytest
 
 from playcall.server.engine import operation
 from playcall.server.engine.artifacts import enter_artifact
+from playcall.server.problems import ApiError
 from playcall.server.store.tables import ArtifactRow, RunRow
 from playcall.server.tools import NewFile
+from playcall.server.tools.writing import writings_folder
 
 from .conftest import House
 from .test_run_flow import artifacts, retry, step, write
@@ -94,7 +96,66 @@ async def test_a_retry_that_has_files_already_takes_over_the_others(house: House
         row = await session.get(ArtifactRow, (again, "out.txt"))
     assert row is not None
     assert row.sha256 == hashlib.sha256(b"mine").hexdigest()
-    assert [path.name for path in house.settings.workspaces_dir.iterdir() if path.name[0] == "."] == []
+    assert list(writings_folder(house.settings.workspaces_dir / again).iterdir()) == []
+
+
+async def cancel(house: House, run_id: str) -> None:
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, run_id)
+        assert row is not None
+        await house.engine.commands.cancel_run(tx, row)
+
+
+async def delete(house: House, run_id: str) -> None:
+    async with house.database.write() as tx:
+        row = await tx.session.get(RunRow, run_id)
+        assert row is not None
+        await house.engine.commands.delete_run(tx, row)
+
+
+async def test_a_retry_of_retries_that_never_began_has_the_files_of_them_all(house: House) -> None:
+    """The nearest run's first; the oldest is needed as long as that has not happened."""
+    await house.agent("a", ["files.write"])
+    first = await paused(
+        house, write("s", "made", path="made.txt"), write("t", "made", path="both.txt"), write("u", "made", path="x")
+    )
+    await upload(house, first, "in.txt", "given")
+    await resume(house, first)
+    second = await retry(house, first, pause=True)
+    await upload(house, second, "both.txt", "of the second")
+    await upload(house, second, "x/y", "a folder where the first has a file")
+    await cancel(house, second)
+    third = await retry(house, second, pause=True)
+    await cancel(house, third)
+    fourth = await retry(house, third, pause=True)
+    for needed in (third, second, first):
+        with pytest.raises(ApiError, match="needs its files") as refused:
+            await delete(house, needed)
+        assert refused.value.code == "run_needed"
+    assert (await resume(house, fourth)).status == "completed"
+    expected = {
+        "both.txt": "of the second",
+        "in.txt": "given",
+        "made.txt": "made",
+        "x/y": "a folder where the first has a file",
+    }
+    assert content_of(house, fourth) == expected
+    assert await artifacts(house, fourth) == set(expected)
+    for old in (third, second, first):
+        await delete(house, old)
+
+
+async def test_a_retry_that_began_has_all_that_its_own_retry_takes_over(house: House) -> None:
+    await house.agent("a", ["files.write"])
+    first = await paused(house, write("s", "made", path="a"), write("t", "made", path="b"))
+    await resume(house, first)
+    second = await retry(house, first)
+    await house.ended(second)
+    async with house.database.write() as tx:
+        await tx.session.delete(await tx.session.get(ArtifactRow, (second, "b")))
+    third = await retry(house, second)
+    await house.ended(third)
+    assert content_of(house, third) == {"a": "made"}
 
 
 async def test_an_upload_over_what_a_step_has_just_written_keeps_its_entry(

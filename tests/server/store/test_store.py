@@ -151,3 +151,55 @@ async def test_a_writer_that_is_cancelled_while_it_waits_leaves_the_turn_to_othe
         waiting.cancel()
         await asyncio.wait([waiting])
     await asyncio.wait_for(write(), 5)
+
+
+@pytest.mark.parametrize("fails", ["its own work", "its events", "its commit"])
+async def test_what_is_not_the_databases_is_undone_before_others_may_write(
+    database: Database, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    done: list[str] = []
+
+    async def undo(name: str) -> None:
+        await asyncio.sleep(0)
+        done.append(name)
+
+    async def breaks(*args: Any) -> None:
+        raise RuntimeError(fails)
+
+    async def first() -> None:
+        async with database.write() as tx:
+            tx.session.add(MetaRow(key="k", value="v"))
+            tx.if_it_fails(lambda: undo("first"))
+            tx.if_it_fails(lambda: undo("second"))
+            asking.set()
+            if fails == "its events":
+                monkeypatch.setattr(tx.outbox, "flush", breaks)
+            elif fails == "its commit":
+                monkeypatch.setattr(tx.session, "commit", breaks)
+            else:
+                raise RuntimeError(fails)
+
+    async def second() -> None:
+        await asking.wait()
+        async with database.write() as tx:
+            done.append("others")
+            assert await tx.session.get(MetaRow, "k") is None
+
+    asking = asyncio.Event()
+    failed, _ = await asyncio.gather(first(), second(), return_exceptions=True)
+    assert str(failed) == fails
+    assert done == ["second", "first", "others"]
+
+
+async def test_what_was_committed_is_not_undone(database: Database) -> None:
+    done: list[str] = []
+
+    async def undo() -> None:
+        done.append("undone")
+
+    async with database.write() as tx:
+        tx.session.add(MetaRow(key="k", value="v"))
+        tx.if_it_fails(undo)
+    async with database.read() as session:
+        assert await session.get(MetaRow, "k") is not None
+    assert done == []

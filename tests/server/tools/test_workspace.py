@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from playcall.server.tools import NewFile, ToolFailure
+from playcall.server.tools.writing import Writing, writings_folder
 
 
 @pytest.fixture
@@ -38,6 +42,11 @@ def test_a_file_is_seen_when_it_is_placed_and_stays_when_it_is_kept(workspace: P
     assert written.stands_in(workspace)
 
 
+def nothing_left(workspace: Path) -> bool:
+    """Of what was on its way."""
+    return list(writings_folder(workspace).iterdir()) == []
+
+
 @pytest.fixture(params=["hard links", "no hard links"])
 def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not every file system has them."""
@@ -59,7 +68,9 @@ def test_what_is_not_kept_is_taken_back_with_the_folders_made_for_it(workspace: 
         if placed:
             file.place()
         assert (workspace / "sub" / "a").exists() is placed
-    assert not workspace.exists()
+    assert nothing_left(workspace)
+    assert workspace.exists() is placed, "the workspace itself stays"
+    assert not (workspace / "sub").exists()
 
 
 @pytest.mark.usefixtures("links")
@@ -76,6 +87,7 @@ def test_what_was_there_before_is_there_again(workspace: Path) -> None:
         file.place()
         file.keep()
     assert there(workspace) == {"sub/a": b"new"}
+    assert nothing_left(workspace)
 
 
 def test_what_others_have_put_there_meanwhile_is_left_alone(workspace: Path) -> None:
@@ -103,4 +115,124 @@ def test_more_than_the_limit_is_refused_when_it_comes(workspace: Path) -> None:
         file.write(b"1234567890")
         with pytest.raises(ToolFailure, match="more than 10 bytes"):
             file.write(b"1")
+    assert nothing_left(workspace)
     assert not workspace.exists()
+
+
+def test_a_workspace_that_others_use_by_now_stays_when_a_file_breaks_off(workspace: Path) -> None:
+    """A step that begins meanwhile must not lose the folder that it works in."""
+    with new(workspace, "a") as file:
+        file.write(b"x")
+        workspace.mkdir(exist_ok=True)
+    assert workspace.is_dir()
+    with new(workspace, "a") as file:
+        file.place()
+    assert workspace.is_dir()
+
+
+def test_what_is_kept_is_not_taken_back_though_its_note_stays(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry has been committed by then."""
+
+    def breaks(writing: Writing) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Writing, "accept", breaks)
+    with new(workspace) as file:
+        file.write(b"x")
+        file.place()
+        file.keep()
+    assert there(workspace) == {"sub/a": b"x"}
+    assert nothing_left(workspace)
+
+
+def test_what_cannot_be_begun_leaves_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if mode == "xb":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space"), new(workspace):
+        pass
+    assert nothing_left(workspace)
+
+
+def test_closing_twice_takes_back_once(workspace: Path) -> None:
+    file = new(workspace).open()
+    file.place()
+    file.close()
+    (workspace / "sub").mkdir()
+    (workspace / "sub" / "a").write_bytes(b"theirs")
+    file.close()
+    assert there(workspace) == {"sub/a": b"theirs"}
+
+
+@pytest.mark.usefixtures("links")
+def test_what_could_not_be_given_back_is_given_back_later(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another try of this process, or by the next one."""
+    (workspace / "sub").mkdir(parents=True)
+    (workspace / "sub" / "a").write_bytes(b"old")
+    file = new(workspace).open()
+    file.write(b"new")
+    move = os.replace
+
+    def breaks(source: Path, target: Path) -> None:
+        if Path(source).name in broken:
+            raise OSError(errno.EIO, "Input/output error")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", breaks)
+    broken = {"new", "old"}
+    with pytest.raises(OSError, match="Input/output"):
+        file.place()
+    broken = {"old"}
+    with contextlib.suppress(OSError):  # with hard links the old file has never left its place
+        file.close()
+    broken = set()
+    for writing in Writing.left(workspace.parent):
+        writing.take_back(workspace)
+        writing.remove()
+    file.close()
+    assert there(workspace) == {"sub/a": b"old"}
+    assert nothing_left(workspace)
+
+
+def test_a_file_is_as_young_as_its_placing(workspace: Path) -> None:
+    """Whoever knows an older entry of the name sees that this content is not the entry's."""
+    with new(workspace) as file:
+        file.write(b"x")
+        file.finish()
+        between = time.time_ns()
+        file.place()
+        file.keep()
+    assert (workspace / "sub" / "a").stat().st_mtime_ns >= between
+
+
+def test_content_and_place_are_on_the_disk_when_the_file_is_placed(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after the entry's commit must not leave an entry of an empty file, or of none."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    with new(workspace) as file:
+        file.write(b"x")
+        file.place()
+        places = [workspace / "sub" / "a", workspace / "sub", workspace]
+        assert synced == [path.stat().st_ino for path in places]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x7f", "a\x85", "a\u2028", "a\ufffd"])
+def test_a_name_that_nobody_can_write_down_is_refused(workspace: Path, name: str) -> None:
+    with pytest.raises(ToolFailure, match="control characters") as refused:
+        new(workspace, name)
+    assert refused.value.code == "path_refused"
+
+
+@pytest.mark.parametrize("name", ["naïve.txt", "\u8868\u3000.csv", ".writing-x", "a b", "data:x,y"])
+def test_other_names_are_taken(workspace: Path, name: str) -> None:
+    with new(workspace, name) as file:
+        file.place()
+        file.keep()
+    assert there(workspace) == {name: b""}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from ..clock import utc_now
 from ..problems import ApiError
 from ..store.database import Transaction
@@ -11,7 +14,7 @@ from ..tools import WrittenFile
 from .announce import announce_artifact
 from .records import ENDED_RUN
 
-__all__ = ["enter_artifact", "require_open"]
+__all__ = ["enter_artifact", "require_open", "require_room"]
 
 
 async def enter_artifact(tx: Transaction, run: RunRow, file: WrittenFile, step_id: str | None) -> ArtifactRow:
@@ -44,3 +47,21 @@ def require_open(run: RunRow) -> None:
     """
     if run.status in ENDED_RUN:
         raise ApiError(409, "run_ended", f"the run has ended already: it is {run.status}, and takes no more files")
+
+
+async def require_room(session: AsyncSession, run: RunRow, name: str, size_bytes: int, *, max_bytes: int) -> None:
+    """Whether the run's files may have so much more; to be asked under its row's lock.
+
+    Raises:
+        ApiError: 413 `run_full`.
+    """
+    others = select(func.coalesce(func.sum(ArtifactRow.size_bytes), 0)).where(
+        ArtifactRow.run_id == run.id, ArtifactRow.name != name
+    )
+    taken = int(await session.scalar(others) or 0)
+    if taken + size_bytes > max_bytes:
+        raise ApiError(
+            413,
+            "run_full",
+            f"the run's files have {taken:,} bytes, and may have {max_bytes:,} together: this one has {size_bytes:,}",
+        )

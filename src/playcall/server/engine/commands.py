@@ -10,6 +10,7 @@ import hashlib
 import json
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject, RunStatus, RunWish, StepStatus, TaskSpec, TaskStatus
 from ..clock import utc_now
@@ -198,13 +199,7 @@ class Commands:
         """
         if run.status not in ENDED_RUN:
             raise _conflict("run_not_ended", f"the run is {run.status}: cancel it first")
-        retries = select(RunRow.id).where(
-            RunRow.owner_id == run.owner_id,
-            RunRow.retry_of == run.id,
-            RunRow.started_at.is_(None),
-            RunRow.status.not_in(ENDED_RUN),
-        )
-        needed_by = await tx.session.scalar(retries.limit(1))
+        needed_by = await _retry_that_needs(tx.session, run)
         if needed_by is not None:
             raise _conflict("run_needed", f"its retry {needed_by} has not begun, and needs its files")
         tasks = await tx.session.execute(select(TaskRow).where(TaskRow.run_id == run.id).order_by(TaskRow.created_at))
@@ -271,6 +266,21 @@ class Commands:
         announce_task(tx, task, "created")
         await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task.id, task.segment)
         return task
+
+
+async def _retry_that_needs(session: AsyncSession, run: RunRow) -> str | None:
+    """A retry that has not taken over the run's files yet; also one of a retry that has ended before it had them."""
+    before = [run.id]
+    while before:
+        retries = select(RunRow.id, RunRow.status).where(
+            RunRow.owner_id == run.owner_id, RunRow.retry_of.in_(before), RunRow.started_at.is_(None)
+        )
+        found = (await session.execute(retries)).all()
+        waiting = next((each for each, status in found if status not in ENDED_RUN), None)
+        if waiting is not None:
+            return waiting
+        before = [each for each, _ in found]
+    return None
 
 
 def _new_run(

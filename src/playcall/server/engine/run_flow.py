@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ..tools.failure import ToolFailure
 from ..tools.rendering import render_templates
 from ..tools.templating import TemplateProblem
 from ..tools.unbroken import unbroken
+from ..tools.writing import writings_folder
 from .announce import Emits, announce_log, announce_run, announce_step, announce_task
 from .conditions import ConditionProblem
 from .failure import StepFailed, Superseded, failure_of
@@ -316,7 +317,8 @@ class RunFlow:
 
         Done again after a crash, it ends the same. A file that has been removed by hand is not taken over, nor one in
         whose place the caller has put another by now. What was uploaded to the old run comes along, whatever became of
-        its steps.
+        its steps. An old run that never began may not have taken over its own yet: then those of the run before it
+        come too.
 
         Raises:
             Superseded: the segment has lost the run.
@@ -325,26 +327,20 @@ class RunFlow:
             run = await session.get(RunRow, run_id)
             if run is None or run.segment != segment or run.retry_of is None or run.status != RunStatus.QUEUED:
                 return
-            reused = select(RunStepRow.id).where(RunStepRow.run_id == run_id, RunStepRow.status == StepStatus.REUSED)
-            files = select(ArtifactRow).where(
-                ArtifactRow.run_id == run.retry_of, or_(ArtifactRow.step_id.in_(reused), ArtifactRow.step_id.is_(None))
-            )
-            entries = (await session.execute(files)).scalars().all()
+            entries = await _files_before(session, run)
         folder = self._operations.workspace(run_id)
-        source = self._operations.workspace(run.retry_of)
-        copies = folder.with_name(f".{run_id}")
+        copies = writings_folder(folder) / run_id
+        sources = {name: self._operations.workspace(entry.run_id) for name, entry in entries.items()}
         try:
-            await asyncio.to_thread(_copy_files, source, copies, [entry.name for entry in entries])
+            copied = await asyncio.to_thread(_copy_files, sources, copies)
             async with self._database.write() as tx:
                 await _require_segment(tx.session, run_id, segment)
                 named = await tx.session.execute(select(ArtifactRow.name).where(ArtifactRow.run_id == run_id))
                 taken = set(named.scalars())
-                names = [entry.name for entry in entries if entry.name not in taken]
-                there = await asyncio.to_thread(_place_files, copies, folder, names)
-                for entry in entries:
-                    if entry.name in there:
-                        values = {c.name: getattr(entry, c.name) for c in ArtifactRow.__table__.columns}
-                        tx.session.add(ArtifactRow(**{**values, "run_id": run_id}))
+                names = [name for name in copied if name not in taken]
+                for name in await asyncio.to_thread(_place_files, copies, folder, names):
+                    values = {c.name: getattr(entries[name], c.name) for c in ArtifactRow.__table__.columns}
+                    tx.session.add(ArtifactRow(**{**values, "run_id": run_id}))
         finally:
             await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
 
@@ -435,22 +431,45 @@ def _log_interruption(tx: Transaction, run: RunRow, step_id: str) -> None:
     announce_log(tx, run.owner_id, run.id, LogLevel.WARNING, message, step_id=step_id, task_id=None)
 
 
-def _copy_files(source: Path, copies: Path, names: Sequence[str]) -> None:
-    """Those of the files that are there."""
+async def _files_before(session: AsyncSession, run: RunRow) -> dict[str, ArtifactRow]:
+    """What a retry takes over, by name: of the nearest run that has it."""
+    reused = select(RunStepRow.id).where(RunStepRow.run_id == run.id, RunStepRow.status == StepStatus.REUSED)
+    wanted = or_(ArtifactRow.step_id.in_(reused), ArtifactRow.step_id.is_(None))
+    found: dict[str, ArtifactRow] = {}
+    before = run.retry_of
+    while before is not None:
+        files = select(ArtifactRow).where(ArtifactRow.run_id == before, wanted)
+        for entry in (await session.execute(files)).scalars():
+            found.setdefault(entry.name, entry)
+        old = await session.get(RunRow, before)
+        before = old.retry_of if old is not None and old.started_at is None else None
+    return found
+
+
+# The caller's own file, or a nearer run's, may stand where a folder is needed, or the other way round: it stays.
+_IN_THE_WAY = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+
+
+def _copy_files(sources: Mapping[str, Path], copies: Path) -> list[str]:
+    """Those of the files that are there, and which they are; `sources` has their workspaces by their names."""
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir(parents=True)
-    for name in names:
+    copied: list[str] = []
+    for name, source in sources.items():
         if (source / name).is_file():
-            (copies / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, copies / name)
+            with contextlib.suppress(*_IN_THE_WAY):
+                (copies / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, copies / name)
+                shutil.copystat(source / name, copies / name)  # its entry tells of this time
+                copied.append(name)
+    return copied
 
 
 def _place_files(copies: Path, target: Path, names: Sequence[str]) -> set[str]:
     """Moves copies to their places, and says which it did."""
     placed: set[str] = set()
     for name in names:
-        # The caller's own file may stand where a folder is needed, or the other way round: then it is the caller's.
-        with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
+        with contextlib.suppress(*_IN_THE_WAY):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (copies / name).replace(target / name)
             placed.add(name)

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import re
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from sqlalchemy import select
-from starlette.responses import FileResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from playcall.models import Artifact, Page, RunId
 from playcall.models.topic import run_topic
 from playcall.server.answers import matches, model_response, require_content_match
 from playcall.server.auth.caller import Caller
+from playcall.server.byte_range import asked_part
 from playcall.server.command import Command
-from playcall.server.context import context_of
 from playcall.server.dependencies import CallerDep, DatabaseDep, DeadlineDep, KeyDep, SettingsDep
-from playcall.server.engine.artifacts import enter_artifact, require_open
+from playcall.server.engine.artifacts import enter_artifact, require_open, require_room
 from playcall.server.engine.records import artifact_of
-from playcall.server.incoming_files import incoming_file, refusal
+from playcall.server.file_response import FileResponse, open_file
+from playcall.server.incoming_files import incoming_file, new_file, require_whole
 from playcall.server.log import read_topic
 from playcall.server.paging import PageRequestDep
-from playcall.server.problems import ApiError, not_found, problem_response
+from playcall.server.problems import not_found
 from playcall.server.store.tables import ArtifactRow, RunRow
-from playcall.server.tools import NewFile, ToolFailure, ToolLimits
+from playcall.server.tools import NewFile, ToolLimits
 from playcall.server.tools.unbroken import unbroken
 
 from .engine_access import decode_place, encode_place, own_row
 from .routing import api_router, problems
 
-__all__ = ["router"]
+__all__ = ["router", "takes_large_body"]
 
 router = api_router("runs")
+
+_UPLOADED = re.compile(r"/api/v1/runs/[^/]+/artifacts/.+")
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -60,7 +62,7 @@ async def runs_artifacts(run_id: RunId, caller: CallerDep, database: DatabaseDep
 
 @router.get(
     "/runs/{run_id}/artifacts/{name:path}",
-    response_class=FileResponse,
+    response_class=Response,
     responses={
         200: {"content": _BYTES, "description": "The file."},
         206: {"content": _BYTES, "description": "A part of it (Range)."},
@@ -78,18 +80,25 @@ async def runs_artifact(
     if row is None:
         raise not_found("artifact")
     # The name is one that was checked when it was written; a file that was removed by hand is not there.
-    path = settings.workspaces_dir / run_id / row.name
-    written_at = await asyncio.to_thread(_written_at, path)
-    if written_at is None:
+    opened = await asyncio.to_thread(open_file, settings.workspaces_dir / run_id / row.name)
+    if opened is None:
         raise not_found("artifact")
-    headers = {"X-Content-Type-Options": "nosniff"}
-    # A step that still runs may have written it anew: then its entry does not tell of this content yet, and the ETag is
-    # one of the file's time and size, so that nobody puts a part of this to a part of that.
-    if written_at <= row.created_at.timestamp():
-        headers["ETag"] = _etag(row)
-        if matches(request.headers.get("if-none-match"), headers["ETag"], weak=True):
+    file, found = opened
+    try:
+        # A step that still runs, or another upload, may have written it anew: then this entry does not tell of this
+        # content, and the ETag is one of the file itself, so that nobody puts a part of this to a part of that.
+        is_entered = found.st_mtime <= row.created_at.timestamp()
+        etag = _etag(row) if is_entered else f'"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"'
+        headers = {"X-Content-Type-Options": "nosniff", "ETag": etag}
+        if matches(request.headers.get("if-none-match"), etag, weak=True):
+            file.close()
             return Response(None, 304, headers)
-    return _Attachment(path, media_type=row.media_type, filename=path.name, headers=headers)
+        part = asked_part(request.headers, found.st_size, etag)
+        name = PurePosixPath(row.name).name
+        return FileResponse(file, found, part=part, name=name, media_type=row.media_type, headers=headers)
+    except BaseException:
+        file.close()
+        raise
 
 
 @router.put(
@@ -97,7 +106,7 @@ async def runs_artifact(
     response_model=Artifact,
     responses={
         201: {"model": Artifact, "description": "It is new."},
-        **problems(400, 404, 409, 412, 413, 415, 507),
+        **problems(400, 404, 409, 411, 412, 413, 415, 507),
     },
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}},
     summary="Put a file into a run's workspace",
@@ -113,35 +122,34 @@ async def runs_upload_artifact(
     settings: SettingsDep,
 ) -> Response:
     """The body is the file, whatever its media type; its steps find it by its name. Until the run has ended."""
-    if "content-range" in request.headers:
-        # RFC 9110 section 14.5: a part would be taken for the whole.
-        raise ApiError(400, "invalid_header", "a file is sent whole: Content-Range is not taken here")
+    require_whole(request)
     async with database.read() as session:
         if key is None or not await key.has_answer(session):
             # Before the body, which may be large. Whoever has an answer gets it, though the run has ended by now.
             require_open(await own_row(session, RunRow, caller, run_id, "run"))
     max_bytes = ToolLimits().max_file_bytes
-    try:
-        new = NewFile(
-            settings.workspaces_dir / run_id,
-            name,
-            max_bytes=max_bytes,
-            media_type=request.headers.get("content-type"),
-        )
-    except ToolFailure as failure:
-        raise refusal(failure) from None
+    new = new_file(request, settings.workspaces_dir / run_id, name, max_bytes)
     async with incoming_file(request, new, max_bytes) as file:
         command = Command(database, deadline, key.with_body(file.sha256) if key is not None else None)
         # Whoever is cancelled meanwhile: the file stays exactly if its entry does.
-        return await unbroken(_put(command, request, caller, run_id, file))
+        return await unbroken(_put(command, request, caller, run_id, file, settings.max_run_bytes))
 
 
-async def _put(command: Command, request: Request, caller: Caller, run_id: str, file: NewFile) -> Response:
+def takes_large_body(method: str, path: str) -> bool:
+    """Whether a request is an upload, whose body has a bound of its own once it is read."""
+    return method == "PUT" and _UPLOADED.fullmatch(path) is not None
+
+
+async def _put(
+    command: Command, request: Request, caller: Caller, run_id: str, file: NewFile, max_run_bytes: int
+) -> Response:
     async with command.begin() as tx:
         run = await own_row(tx.session, RunRow, caller, run_id, "run", lock=True)
         require_open(run)
         old = await tx.session.get(ArtifactRow, (run_id, file.name))
         require_content_match(request, None if old is None else _etag(old))
+        await require_room(tx.session, run, file.name, file.size_bytes, max_bytes=max_run_bytes)
+        tx.if_it_fails(lambda: asyncio.to_thread(file.close))
         row = await enter_artifact(tx, run, await asyncio.to_thread(file.place), step_id=None)
         headers = {"ETag": _etag(row)}
         if old is None:
@@ -153,45 +161,3 @@ async def _put(command: Command, request: Request, caller: Caller, run_id: str, 
 
 def _etag(row: ArtifactRow) -> str:
     return f'"{row.sha256}"'
-
-
-def _written_at(path: Path) -> float | None:
-    """When its content was last changed, in seconds since the epoch; None if there is no such file."""
-    try:
-        return path.stat().st_mtime if path.is_file() else None
-    except OSError:
-        return None
-
-
-class _Attachment(FileResponse):
-    """Starlette's, with problems where it refuses a Range in plain text."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused: Message | None = None
-
-        async def send_unless_refused(message: Message) -> None:
-            nonlocal refused
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                refused = message
-            if refused is None:
-                await send(message)
-
-        await super().__call__(scope, receive, send_unless_refused)
-        if refused is None:
-            return
-        request_id = context_of(Request(scope)).request_id
-        if refused["status"] == 416:
-            # RFC 9110 section 15.5.17: how long the file is.
-            length = {k.decode(): v.decode() for k, v in refused["headers"] if k.lower() == b"content-range"}
-            problem = problem_response(
-                416,
-                "range_not_satisfiable",
-                "the file has no such part; Content-Range says how long it is",
-                request_id=request_id,
-                headers=length,
-            )
-        else:
-            problem = problem_response(
-                400, "invalid_header", "this Range cannot be read; try bytes=FIRST-LAST", request_id=request_id
-            )
-        await problem(scope, receive, send)

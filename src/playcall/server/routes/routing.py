@@ -39,6 +39,7 @@ _MEANINGS = {
     403: "The credentials may not do this.",
     404: "No such resource, or it belongs to somebody else.",
     409: "It does not go with what is stored.",
+    411: "There is no body, and no word of its length.",
     412: "It has been changed meanwhile (If-Match).",
     413: "Too large.",
     415: "A media type that this route does not read.",

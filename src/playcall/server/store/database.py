@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -36,10 +36,21 @@ class Transaction:
 
     session: AsyncSession
     outbox: Outbox
+    _undone_by: list[Callable[[], Awaitable[object]]] = field(default_factory=list[Callable[[], Awaitable[object]]])
 
     def emit(self, event: NewEvent) -> None:
         """The event is appended when the transaction commits (see `Outbox.emit` for what is refused)."""
         self.outbox.emit(event)
+
+    def if_it_fails(self, undo: Callable[[], Awaitable[object]]) -> None:
+        """`undo` is awaited if this is not committed, before anybody else may write: for what is not the database's."""
+        self._undone_by.append(undo)
+
+    async def undo(self) -> None:
+        """The last first. What one of them raises keeps the others from nothing, and is raised in the end."""
+        async with AsyncExitStack() as stack:
+            for undo in self._undone_by:
+                stack.push_async_callback(undo)
 
 
 class Database:
@@ -105,9 +116,14 @@ class Database:
         """
         outbox = self.outbox()
         async with self.turn(wait_seconds=wait_seconds), AsyncSession(self.engine, expire_on_commit=False) as session:
-            async with session.begin():
-                yield Transaction(session, outbox)
+            transaction = Transaction(session, outbox)
+            try:
+                yield transaction
                 await outbox.flush(session)
+                await session.commit()
+            except BaseException:
+                await transaction.undo()
+                raise  # leaving the session rolls it back
             outbox.wake()
 
     @asynccontextmanager

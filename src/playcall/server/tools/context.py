@@ -43,7 +43,7 @@ class ToolLimits:
 
 @dataclass(slots=True)
 class ToolContext:
-    """One call's surroundings.
+    """One call's surroundings. Beside `workspace` there is a folder `.writing`, for files on their way into it.
 
     `idempotency_key` is the same whenever the same operation of the same run is tried again after a crash: a tool that
     acts on the outside passes it on. `progress` and `log` may be called from any thread and never block.

@@ -14,7 +14,6 @@ from ...models import JsonObject
 from .context import ToolContext, printable
 from .definition import Parameters, tool
 from .failure import ToolFailure
-from .workspace import HIDDEN_PREFIX
 
 __all__ = ["files_list", "files_read", "files_write"]
 
@@ -47,7 +46,7 @@ def _list(parameters: ListParameters, context: ToolContext) -> JsonObject:
         for name in sorted(names):
             path = Path(directory, name)
             # Symbolic links are left out: where they lead is not this folder's.
-            if not fnmatch(name, parameters.pattern) or path.is_symlink() or name.startswith(HIDDEN_PREFIX):
+            if not fnmatch(name, parameters.pattern) or path.is_symlink():
                 continue
             if len(found) == parameters.limit:
                 truncated = True

@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import mimetypes
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from .failure import ToolFailure
+from .media_type import guessed_media_type, is_media_type
+from .writing import Stamp, Writing, stamp_of
 
-__all__ = ["HIDDEN_PREFIX", "NewFile", "WrittenFile", "refuse_odd"]
+__all__ = ["NewFile", "WrittenFile", "refuse_odd"]
 
-HIDDEN_PREFIX = ".writing-"
-"""Of what is on its way: lists of files leave it out."""
-
-_MEDIA_TYPE = re.compile(r"[\w.+-]{1,90}/[\w.+-]{1,90}(?:; ?charset=[\w-]{1,20})?", re.ASCII)
+_UNNAMEABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
+"""What breaks lines, cannot be stored, or stands for bytes that were no text."""
 _MAX_PATH_CHARACTERS = 400
 
 
@@ -35,11 +33,11 @@ class WrittenFile:
     media_type: str
     size_bytes: int
     sha256: str
-    stamp: tuple[int, int]
+    stamp: Stamp
 
     def stands_in(self, workspace: Path) -> bool:
         """Whether it is still at its place, and not replaced."""
-        return _stamp(workspace / self.name) == self.stamp
+        return stamp_of(workspace / self.name) == self.stamp
 
 
 class NewFile:
@@ -50,6 +48,9 @@ class NewFile:
             file.place()             # from here on others see it
             file.keep()              # without this, leaving the block gives back what was there before
 
+    If the process dies before `keep`, the next one decides (`playcall.server.unfinished`). The workspace itself is made
+    when it is needed, and stays.
+
     All of it blocks. What raises ToolFailure says `path_refused`, `parameters_invalid` (the media type) or `too_large`;
     the rest are the system's errors.
     """
@@ -59,7 +60,9 @@ class NewFile:
         refuse_odd(path)
         if Path(path).is_absolute():
             raise ToolFailure("path_refused", f"{path!r} is absolute: files are written in the run's workspace only")
-        if media_type is not None and not _MEDIA_TYPE.fullmatch(media_type):
+        if _UNNAMEABLE.search(path):
+            raise ToolFailure("path_refused", f"{path!r} is refused: it has control characters, or was not UTF-8")
+        if media_type is not None and not is_media_type(media_type):
             raise ToolFailure("parameters_invalid", f"{media_type!r} is not a media type")
         self.name = PurePosixPath(*Path(path).parts).as_posix()
         if self.name in ("", "."):
@@ -69,25 +72,28 @@ class NewFile:
         self._max_bytes = max_bytes
         self._digest = hashlib.sha256()
         self._size_bytes = 0
-        self._made: list[Path] = []
         self._open: IO[bytes] | None = None
-        self._hidden: Path | None = None
-        self._aside: Path | None = None
-        self._placed: WrittenFile | None = None
+        self._writing: Writing | None = None
+        self._kept = False
 
     @property
     def sha256(self) -> str:
         """Of what was written so far, in hexadecimal."""
         return self._digest.hexdigest()
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what was written so far."""
+        return self._size_bytes
+
     def open(self) -> Self:
-        """Begins; `close()` must follow. Raises: OSError."""
-        if not self._workspace.exists():
-            self._workspace.mkdir(parents=True, exist_ok=True)
-            self._made.append(self._workspace)
-        self._workspace = self._workspace.resolve()
-        handle, name = tempfile.mkstemp(prefix=HIDDEN_PREFIX, dir=self._workspace)
-        self._open, self._hidden = os.fdopen(handle, "wb"), Path(name)
+        """Begins; `close()` must follow. Raises: OSError: there is nothing to close."""
+        self._writing = Writing.begin(self._workspace)
+        try:
+            self._open = self._writing.new.open("xb")
+        except OSError:
+            self.close()
+            raise
         return self
 
     def write(self, piece: bytes) -> None:
@@ -102,58 +108,49 @@ class NewFile:
     def finish(self) -> None:
         """Everything has been written: what the disk has no room for is known now. Raises: OSError."""
         if self._open is not None:
-            self._open.close()
-            self._open = None
+            self._open.flush()
+            os.fsync(self._open.fileno())
+            self._close_content()
 
     def place(self) -> WrittenFile:
         """Moves it to its place. Raises: ToolFailure: `path_refused`. OSError."""
         self.finish()
-        assert self._hidden is not None  # noqa: S101 - it was opened
-        target = self._workspace / self.name
+        assert self._writing is not None  # noqa: S101 - it was opened
+        self._workspace.mkdir(parents=True, exist_ok=True)
+        workspace = self._workspace.resolve()
+        target = workspace / self.name
         # The nearest folder that exists must be the workspace's own before anything is made under it.
         standing = target.parent
         while not standing.exists() and not standing.is_symlink():
             standing = standing.parent
-        if not standing.resolve().is_relative_to(self._workspace):
+        if not standing.resolve().is_relative_to(workspace):
             raise ToolFailure("path_refused", f"{self.name!r} leads out of the run's workspace")
-        missing = [folder for folder in target.parents if folder.is_relative_to(standing) and folder != standing]
-        self._made = [*missing, *self._made]
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir() and not target.is_symlink():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-        self._put_aside(target)
-        stamp = _stamp(self._hidden)
-        assert stamp is not None  # noqa: S101 - it is ours, and is there
-        kind = self._media_type or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
-        # A rename replaces a symbolic link at the target instead of following it.
-        os.replace(self._hidden, target)
-        self._placed = WrittenFile(self.name, kind, self._size_bytes, self.sha256, stamp)
-        return self._placed
+        missing = [folder for folder in target.parents if folder.is_relative_to(standing) and folder != standing]
+        stamp = self._writing.place(workspace, self.name, sha256=self.sha256, made=missing)
+        kind = self._media_type or guessed_media_type(self.name)
+        return WrittenFile(self.name, kind, self._size_bytes, self.sha256, stamp)
 
     def keep(self) -> None:
         """It stays. What it has replaced is gone for good."""
-        self._placed = None
-        self._made.clear()
-        if self._aside is not None:
-            self._aside.unlink(missing_ok=True)
-            self._aside = None
+        self._kept = True
+        if self._writing is not None:
+            with contextlib.suppress(OSError):  # the next start sees that it was accepted
+                self._writing.accept()
 
     def close(self) -> None:
-        """Takes back what was not kept. Raises: OSError: the old file could not be given back."""
+        """Takes back what was not kept, as often as it is called. Raises: OSError: the old file could not be given back.
+
+        Then the next start tries again.
+        """
         with contextlib.suppress(OSError):  # a full disk, most likely; it goes anyway
-            self.finish()
-        target = self._workspace / self.name
-        if self._placed is not None and self._placed.stands_in(self._workspace):
-            if self._aside is None:
-                target.unlink(missing_ok=True)
-            else:
-                os.replace(self._aside, target)
-        for left in (self._hidden, self._aside):
-            if left is not None:
-                left.unlink(missing_ok=True)
-        for folder in self._made:
-            with contextlib.suppress(OSError):  # others have put something there
-                folder.rmdir()
+            self._close_content()
+        if self._writing is not None:
+            if not self._kept:
+                self._writing.take_back(self._workspace)
+            self._writing.remove()
+            self._writing = None
 
     def __enter__(self) -> Self:
         return self.open()
@@ -161,16 +158,10 @@ class NewFile:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _put_aside(self, target: Path) -> None:
-        assert self._hidden is not None  # noqa: S101 - it was opened
-        aside = self._hidden.with_name(f"{self._hidden.name}-old")
-        try:
-            os.link(target, aside)  # the old file is seen until the new one takes its place
-        except FileNotFoundError:
-            return
-        except OSError:
-            os.replace(target, aside)  # not every file system has hard links
-        self._aside = aside
+    def _close_content(self) -> None:
+        if self._open is not None:
+            content, self._open = self._open, None
+            content.close()
 
 
 def refuse_odd(path: str) -> None:
@@ -180,12 +171,3 @@ def refuse_odd(path: str) -> None:
             "path_refused",
             f"{path[:_MAX_PATH_CHARACTERS]!r} is refused: no empty or endless path, no '..', no backslash, no NUL",
         )
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """The same for one file wherever it is moved; None if nothing is there."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
