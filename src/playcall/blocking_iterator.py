@@ -89,9 +89,7 @@ class _Pump(Generic[T]):
 
     def patience(self, ends_at: float | None) -> float | None:
         """Until when to wait for an item, of a caller who has until `ends_at`."""
-        if ends_at is None or self.ends_at is None or ends_at < self.ends_at:
-            return ends_at
-        return ends_at + LATE_SECONDS
+        return ends_at if ends_at is None or ends_at != self.ends_at else ends_at + LATE_SECONDS
 
     def make_room(self) -> None:
         if self.room is not None:
@@ -111,7 +109,7 @@ class BlockingIterator(Generic[T]):
 
     `next()` waits no longer than the calling thread's `deadline()` allows, wherever the iterator was made, and then raises
     DeadlineExceededError: of the call that was under way, if the source began under this deadline; otherwise of the
-    iteration, which can be gone on with.
+    iteration, which can be gone on with. The source runs under the deadline that holds where the first `next()` is.
     """
 
     def __init__(self, owner: LoopThread, source: AsyncIterator[T], *, read_ahead: int = READ_AHEAD) -> None:

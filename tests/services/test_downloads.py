@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
+from playcall import BaseAPIClient, BearerToken, BlockingAPIClient, RetryPolicy
 from playcall.errors import (
     ConnectionLostError,
     DeadlineExceededError,
@@ -26,7 +26,7 @@ from playcall.errors import (
 from playcall.services import part_file
 from playcall.testing import MockAnswer
 from tests.both_faces import FACES, api, using, value
-from tests.misbehaving_server import Act, MisbehavingServer, Request, answer, head, raw, silence
+from tests.misbehaving_server import Act, Exchange, MisbehavingServer, Request, answer, head, raw, redirect, silence
 
 BIG = os.urandom(300_000)
 TAG = '"v1"'
@@ -429,3 +429,86 @@ async def test_parts_that_come_further_cost_none_of_the_retry_budget(blocking: b
         target = await download(blocking, client, "/x", tmp_path / "got")
         assert client.engine.budget.tokens < 1, "the first break cost one"
     assert target.read_bytes() == BIG
+
+
+@FACES
+async def test_each_part_may_meet_an_expired_token(blocking: bool, tmp_path: Path) -> None:
+    """One renewal a call is for a call of one answer; each part that came further is a new beginning."""
+    used: set[str] = set()
+    places = iter([50_000, 100_000, 150_000])
+
+    def serve(request: Request) -> Act:
+        token = request.headers["Authorization"]
+        if token in used:
+            return answer(401)
+        used.add(token)
+        until = next(places, None)
+        return whole(until) if "Range" not in request.headers else rest(request, until)
+
+    tokens = (f"t{number}" for number in range(100))
+    auth = BearerToken(lambda: next(tokens))
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url, auth=auth) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+
+
+@FACES
+async def test_each_part_is_asked_for_where_the_first_was_not_where_a_redirect_once_led(
+    blocking: bool, tmp_path: Path
+) -> None:
+    """To a signed address, say, which is good for a while only."""
+    signed = 0
+
+    def serve(request: Request) -> Act:
+        nonlocal signed
+        if request.target == "/x":
+            signed += 1
+            return redirect(f"/signed/{signed}")
+        if request.target != f"/signed/{signed}":
+            return answer(403)
+        return whole(50_000) if "Range" not in request.headers else rest(request)
+
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+    assert [request.target for request in server.requests] == ["/x", "/signed/1", "/x", "/signed/2"]
+
+
+@FACES
+@pytest.mark.parametrize("end", ["/*", f"/{len(BIG)}"])
+async def test_a_part_of_an_unknown_whole_is_not_taken_for_its_end(blocking: bool, end: str, tmp_path: Path) -> None:
+    chunked = {"Transfer-Encoding": "chunked", "ETag": TAG}
+
+    def short(request: Request) -> Act:
+        last = begin_of(request) + 2 if end == "/*" else len(BIG) - 1
+        said = {**chunked, "Connection": "close", "Content-Range": f"bytes {begin_of(request)}-{last}{end}"}
+        return raw(head(206, said) + b"3\r\nabc\r\n0\r\n\r\n")
+
+    async def broken(exchange: Exchange) -> None:
+        await exchange.write(head(200, chunked) + b"4\r\n" + BIG[:4] + b"\r\n")
+        await asyncio.sleep(0.02)  # let it arrive: an end that comes with the head would leave nothing to go on from
+        exchange.keep = False
+
+    serve = script(lambda r: broken, short, lambda r: whole())
+    async with MisbehavingServer(serve) as server, client_of(blocking, server.url) as client:
+        target = await download(blocking, client, "/x", tmp_path / "got")
+    assert target.read_bytes() == BIG
+
+
+@FACES
+async def test_a_slow_disk_is_no_silence_of_the_backend(
+    blocking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = threading.Event()
+
+    async def never(self: object, data: bytes) -> None:
+        await asyncio.to_thread(hang.wait, 20)
+
+    monkeypatch.setattr(part_file.PartFile, "write", never)
+    try:
+        async with MisbehavingServer(lambda r: whole()) as server, client_of(blocking, server.url) as client:
+            with pytest.raises(DeadlineExceededError, match="being used"):
+                await download(blocking, client, "/x", tmp_path / "got", deadline_seconds=0.2)
+            assert client.status.current.state == "online"
+    finally:
+        hang.set()

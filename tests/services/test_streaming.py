@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy
+from playcall import BaseAPIClient, BlockingAPIClient, RetryPolicy, deadline
 from playcall.errors import (
     ClientClosedError,
     ConnectionLostError,
@@ -619,3 +619,34 @@ def test_a_blocking_stream_is_for_a_with_block() -> None:
             _ = body.status
         with pytest.raises(ZeroDivisionError), client.stream("GET", "/x"):
             _ = 1 / 0
+
+
+async def test_a_blocking_read_that_was_cut_off_goes_on_and_gives_the_whole() -> None:
+    go_on = asyncio.Event()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.write(head(200, {"Content-Length": "6"}) + b"one")
+        await go_on.wait()
+        await exchange.write(b"two")
+
+    loop = asyncio.get_running_loop()
+
+    def read(client: BlockingAPIClient) -> bytes:
+        with client.stream("GET", "/x") as incoming:
+            with deadline(0.2), pytest.raises(DeadlineExceededError):
+                incoming.read()
+            loop.call_soon_threadsafe(go_on.set)
+            return incoming.read()
+
+    async with MisbehavingServer(lambda r: act) as server:
+        with BlockingAPIClient(server.url) as client:
+            assert await asyncio.to_thread(read, client) == b"onetwo"
+
+
+@FACES
+async def test_known_has_no_meaning_for_a_stream(blocking: bool) -> None:
+    async with api(blocking, lambda r: MockAnswer(json=1)) as client:
+        known = await value(client.get.raw("/x"))
+        stream = client.stream("GET", "/x", known=known)
+        with pytest.raises(InvalidArgumentError, match="known="):
+            await value(stream.__enter__() if blocking else stream.__aenter__())

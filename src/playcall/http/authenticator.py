@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 import time
@@ -149,8 +150,11 @@ class Authenticator:
         self._tasks = set()
 
     async def close(self) -> None:
-        """Cancels a renewal that is under way on this loop; after it none begins."""
+        """Cancels a renewal that is under way; after it none begins. Waits for one on this loop."""
         self._closed = True
+        for task in list(self._tasks):
+            with contextlib.suppress(RuntimeError):  # its loop has closed
+                task.get_loop().call_soon_threadsafe(task.cancel)
         tasks = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
         for task in tasks:
             task.cancel()

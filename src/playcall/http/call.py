@@ -127,18 +127,17 @@ class IncomingBody:
                 progress.doing = Doing.BODY
         except TransportFault as fault:
             raise self._lost(fault) from fault
-        finally:
-            progress.doing = Doing.USING
+        progress.doing = Doing.USING
 
     async def read(self) -> bytes:
         """The whole body. Raises: ConnectionLostError, when it breaks off."""
         self._progress.doing = Doing.BODY
         try:
-            return await self._stream.read()
+            body = await self._stream.read()
         except TransportFault as fault:
             raise self._lost(fault) from fault
-        finally:
-            self._progress.doing = Doing.USING
+        self._progress.doing = Doing.USING
+        return body
 
 
 @dataclass(slots=True)
@@ -152,6 +151,11 @@ class Progress:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     failures: int = 0
     """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
+    renewed: bool = False
+    """Credentials were renewed for it once."""
+    redirects: int = 0
+    body_begun: bool = False
+    """The attempt under way takes a body in parts, and has begun to: the next is made from the start, redirects and all."""
     came_further: bool = False
     """The attempt under way brought more of a body in parts: if it fails, that is the first failure, and costs no budget."""
     doing: Doing = Doing.STARTING

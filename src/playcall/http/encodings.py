@@ -14,6 +14,8 @@ __all__ = ["ACCEPTED", "PIECE_BYTES", "PackingError", "Unpacking", "is_packed"]
 ACCEPTED: Final = "gzip"
 PIECE_BYTES: Final = 1 << 20
 """What is unpacked in one go, some milliseconds' work: a byte of gzip can be a thousand unpacked."""
+_SLICE_BYTES: Final = 1 << 16
+"""Zlib copies what it has not come to, each time: of all of a large body, that would be most of the work."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -35,17 +37,19 @@ class Unpacking:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What the piece unpacks to, in pieces of at most `PIECE_BYTES`, each made when asked for. Raises: PackingError."""
-        while data:
-            self._fed = True
-            if self._unpacker.eof:
-                self._unpacker = zlib.decompressobj(_GZIP)  # members follow each other (RFC 1952 section 2.2)
-            try:
-                unpacked = self._unpacker.decompress(data, PIECE_BYTES)
-            except zlib.error:
-                raise PackingError("its packed body cannot be unpacked") from None
-            data = self._unpacker.unconsumed_tail or self._unpacker.unused_data
-            if unpacked:
-                yield unpacked
+        for at in range(0, len(data), _SLICE_BYTES):
+            left = data[at : at + _SLICE_BYTES]
+            while left:
+                self._fed = True
+                if self._unpacker.eof:
+                    self._unpacker = zlib.decompressobj(_GZIP)  # members follow each other (RFC 1952 section 2.2)
+                try:
+                    unpacked = self._unpacker.decompress(left, PIECE_BYTES)
+                except zlib.error:
+                    raise PackingError("its packed body cannot be unpacked") from None
+                left = self._unpacker.unconsumed_tail or self._unpacker.unused_data
+                if unpacked:
+                    yield unpacked
 
     def end(self) -> None:
         """The body has ended. Raises: PackingError: in the middle."""

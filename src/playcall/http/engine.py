@@ -41,6 +41,7 @@ from .grants import grant_of
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
 from .paths import as_path
+from .pauses import Pauses
 from .problems import ErrorClasses, problem_of
 from .redirects import KEEP_METHOD_STATUSES, REDIRECT_STATUSES, judge
 from .retry import Decision, Failure, FailureKind, RetryPolicy, decide
@@ -93,6 +94,7 @@ class Engine:
         self.budget = RetryBudget(retry_budget)
         self.status = status
         self._notices = DeprecationNotices()
+        self._pauses = Pauses()
         self._outgoing = Outgoing(
             base_url,
             user_agent=user_agent,
@@ -168,6 +170,7 @@ class Engine:
     def after_fork(self) -> None:
         """In a forked child: what the parent's loops were doing is not going on here."""
         self.limiter = Limiter(self.limiter.limit)
+        self._pauses = Pauses()
         self.budget = RetryBudget(self.budget.capacity)
         self.authenticator.after_fork()
         self.status.after_fork()
@@ -186,6 +189,7 @@ class Engine:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._pauses.end()
             self.status.closed()
             await self.status.end()
             await self.authenticator.close()
@@ -229,8 +233,6 @@ class Engine:
 
     async def _attempts(self, progress: Progress, send: _Send) -> WireAnswer:
         call = progress.call
-        renewed = False
-        redirects = 0
         while True:
             in_flight = await self._slot(progress)
             try:
@@ -270,11 +272,11 @@ class Engine:
                         # redirect may follow what was done (RFC 9110 section 15.4.4).
                         progress.may_have_happened = before
                     if status in REDIRECT_STATUSES and "Location" in answer.headers:
-                        redirects += 1
-                        self._redirect(progress, answer, redirects)
+                        progress.redirects += 1
+                        self._redirect(progress, answer)
                         continue
-                    if status == 401 and not renewed and credentials is not None and not call.spent:
-                        renewed = True
+                    if status == 401 and not progress.renewed and credentials is not None and not call.spent:
+                        progress.renewed = True
                         if await self._renew(progress, credentials):
                             progress.note("401", "once more: the credentials were renewed", status=status)
                             continue
@@ -290,7 +292,7 @@ class Engine:
             progress.log_retry(decision.reason)
             progress.doing = Doing.PAUSE
             progress.waited_seconds = decision.delay_seconds
-            await asyncio.sleep(decision.delay_seconds)
+            await self._pauses.pause(decision.delay_seconds)
 
     async def _slot(self, progress: Progress) -> InFlight | None:
         """Waits out the pause that the backend asked for, then takes a slot; None for a call that needs none."""
@@ -337,9 +339,12 @@ class Engine:
         return decision
 
     def _decide(self, progress: Progress, failure: Failure) -> Decision:
+        if progress.body_begun:
+            progress.body_begun, progress.redirects = False, 0
+            progress.url = self._outgoing.url(progress.call)
         further, progress.came_further = progress.came_further, False
         if further:
-            progress.failures = 1
+            progress.failures, progress.renewed = 1, False
         elif not failure.in_progress:
             progress.failures += 1
         call = progress.call
@@ -373,9 +378,10 @@ class Engine:
             progress.log(logging.WARNING, "deadline")
             raise error
         progress.doing = Doing.SHARED_PAUSE
-        await asyncio.sleep(pause)
+        await self._pauses.pause(pause)
+        self._check_still_wanted(progress)
 
-    def _redirect(self, progress: Progress, answer: WireAnswer, redirects: int) -> None:
+    def _redirect(self, progress: Progress, answer: WireAnswer) -> None:
         """Turns the call to where the answer leads, or refuses to."""
         call = progress.call
         redirect = judge(
@@ -383,7 +389,7 @@ class Engine:
             answer.headers["Location"],
             answer.status,
             unsafe=call.unsafe or call.body is not None,
-            redirects=redirects,
+            redirects=progress.redirects,
             secure=self._outgoing.secure,
         )
         if call.spent and redirect.refusal is None:

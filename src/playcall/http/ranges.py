@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["length_of", "place_of", "strong_etag"]
+__all__ = ["end_of", "length_of", "place_of", "strong_etag"]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)")
 
@@ -30,8 +30,14 @@ def place_of(status: int, headers: Mapping[str, str], asked: int, etag: str | No
         return None
     first, last, whole = int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3])
     known = total if total is not None else whole
-    agreed = known is None or (last == known - 1 and whole in (None, known))
+    agreed = last + 1 == known and whole in (None, known)  # of an unknown whole it may be the middle
     return asked if first == asked and agreed else None
+
+
+def end_of(headers: Mapping[str, str]) -> int | None:
+    """Where a part ends, that `place_of` took: the whole with it."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    return None if found is None else int(found[2]) + 1
 
 
 def length_of(headers: Mapping[str, str]) -> int | None:

@@ -116,7 +116,7 @@ async def _request(
         if known is None:
             raise unreadable(answer, "but nothing was known to be current: give known=, or take the answer itself")
         return cast("T", known.value)
-    if answer.status == 206 and "range" not in {name.lower() for name in options.get("headers", {})}:
+    if answer.status == 206 and "range" not in {name.lower() for name in options.get("headers") or {}}:
         raise unreadable(answer, "but a part of it was not asked for")
     return api.read(answer, into)
 
@@ -257,11 +257,15 @@ class APIClient(HomeProcess, Service[FaceT]):
         on_progress = options.pop("on_progress", None)
         if options.get("known") is not None:
             raise InvalidArgumentError("known= has no meaning for a download: its value is a file")
-        options["headers"] = {"Accept": "*/*", **options.get("headers", {})}
+        options["headers"] = {"Accept": "*/*", **(options.get("headers") or {})}
         return await save(self._engine, self._settings.call("GET", path, options), to, on_progress)
 
     @asynccontextmanager
     async def _streamed(self, method: str, path: str | Path, options: RequestOptions) -> AsyncGenerator[IncomingBody]:
+        if options.get("known") is not None:
+            raise InvalidArgumentError(
+                "known= has no meaning for a stream: ask for the value, or give the header yourself"
+            )
         async with self._engine.stream(self._settings.call(check_method(method), path, options)) as incoming:
             yield incoming
 

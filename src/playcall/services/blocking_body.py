@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Self, cast
 
@@ -28,8 +28,9 @@ class BlockingBody:
 
     def __init__(self, opening: AbstractAsyncContextManager[IncomingBody]) -> None:
         self._left = threading.Event()
-        self._pieces = BlockingIterator(LoopThread.shared(), _opened(opening, self._left), read_ahead=CHUNKS_AHEAD)
+        self._pieces = BlockingIterator(LoopThread.shared(), body_of(opening, self._left), read_ahead=CHUNKS_AHEAD)
         self._head: IncomingBody | None = None
+        self._got: list[bytes] = []
         self._body: bytes | None = None
 
     def __enter__(self) -> Self:
@@ -71,7 +72,9 @@ class BlockingBody:
         """The whole body, again if asked again. Raises: ConnectionLostError, when it breaks off."""
         self._check_not_left()
         if self._body is None:
-            self._body = b"".join(self.chunks())
+            for piece in self.chunks():  # kept one by one: a deadline, or Ctrl-C, may come between, and read() again
+                self._got.append(piece)
+            self._body = b"".join(self._got)
         return self._body
 
     def _check_not_left(self) -> None:
@@ -85,9 +88,9 @@ class BlockingBody:
         return self._head
 
 
-async def _opened(
+async def body_of(
     opening: AbstractAsyncContextManager[IncomingBody], left: threading.Event
-) -> AsyncIterator[IncomingBody | bytes]:
+) -> AsyncGenerator[IncomingBody | bytes]:
     """The head first, then the pieces: one iterator, so that one task drives all of it."""
     async with opening as incoming:
         try:

@@ -11,7 +11,7 @@ from ..http.answers import unreadable
 from ..http.bodies import OnProgress
 from ..http.call import Call, Doing, Progress
 from ..http.engine import Engine
-from ..http.ranges import length_of, place_of, strong_etag
+from ..http.ranges import end_of, length_of, place_of, strong_etag
 from ..http.retry import FailureKind
 from ..http.transport import TransportFault, WireAnswer, WireRequest, WireStream
 from .part_file import PartFile
@@ -94,17 +94,21 @@ class _Filling:
         began_at = progress.attempt_began_at
         if began_at is not None:
             self._engine.status.succeeded(time.monotonic() - began_at)  # now: the body may take minutes
-        progress.doing = Doing.BODY
+        progress.doing, progress.body_begun = Doing.BODY, True
         if place == 0:
             await self._empty()
             self._total = length_of(stream.headers)
             self._etag = strong_etag(stream.headers) if self._in_parts else None
+        else:
+            self._total = end_of(stream.headers)
         try:
             async for piece in stream.chunks():
+                progress.doing = Doing.USING  # a slow disk is no silence of the backend
                 await self._part.write(piece)
                 self._so_far += len(piece)
                 if self._on_progress is not None:
                     self._on_progress(self._so_far, self._total)
+                progress.doing = Doing.BODY
         except TransportFault as fault:
             progress.came_further = 0 < place < self._so_far
             raise TransportFault(fault.kind, f"{fault.text}, at byte {self._so_far}") from fault
@@ -112,6 +116,7 @@ class _Filling:
             found = self._so_far
             await self._begin_anew()
             raise TransportFault(FailureKind.LOST, f"the answer ended at byte {found} of {self._total}")
+        progress.doing = Doing.USING
         await self._part.keep()
         self.whole = True
 

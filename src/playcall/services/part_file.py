@@ -54,7 +54,12 @@ class PartFile:
     async def discard(self) -> None:
         """Removes it, unless it was kept; waits for that a moment only, because the disk may never answer."""
         self._over = True
-        await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(self._discard))}, timeout=DISCARD_WAIT_SECONDS)
+        try:
+            removing = asyncio.get_running_loop().run_in_executor(None, self._discard)
+        except RuntimeError:  # the interpreter is exiting, and gives no thread any more
+            self._discard()
+        else:
+            await asyncio.wait({removing}, timeout=DISCARD_WAIT_SECONDS)
 
     async def _on_disk(self, act: Callable[[], object]) -> None:
         try:
