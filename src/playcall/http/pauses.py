@@ -17,12 +17,10 @@ class Pauses:
 
     async def pause(self, seconds: float) -> None:
         """Returns after so long, or as soon as `end` was called."""
-        if self._ended:
-            return
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
         self._waking.add(woken)
-        if self._ended:  # by another thread, this moment
+        if self._ended:  # looked at last, because another thread may end them this moment
             _wake(woken)
         timer = loop.call_later(seconds, _wake, woken)
         try:
