@@ -107,6 +107,7 @@ class ScriptedServer:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+        self._call(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -198,6 +199,18 @@ class ScriptedServer:
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
+
+    async def _settle(self) -> None:
+        """Ends what a client began this moment: its socket is closed by the loop, which is about to be closed itself."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # One that nobody reads from any more would wait for ever to send what it holds, before it closes.
+        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
+        for _ in range(3):  # closing takes a turn of the loop, and what it calls another
+            await asyncio.sleep(0)
 
     async def _listen(self) -> None:
         app = web.Application()

@@ -832,7 +832,7 @@ async def test_a_handler_that_ends_against_its_will_says_why(
     server.send({"op": "ended", "sid": "s1", "reason": "forbidden", "retry": False})
     await until(lambda: not registration.active)
     assert isinstance(registration.error, TopicForbiddenError)
-    assert "gets no more events" in caplog.text
+    await until(lambda: "gets no more events" in caplog.text)
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
