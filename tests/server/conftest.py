@@ -174,7 +174,9 @@ class Api:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("server")
-    settings = Settings(data_dir=folder, port=0, heartbeat_seconds=0.3, hello_seconds=0.5, max_subscriptions=3)
+    settings = Settings(
+        data_dir=folder, port=0, heartbeat_seconds=0.3, silent_heartbeats=100, hello_seconds=0.5, max_subscriptions=3
+    )
     with RunningServer(settings) as running:
 
         async def builtin() -> None:

@@ -32,6 +32,9 @@ def serve(
         float, typer.Option(min=0.1, max=600, help="Ping realtime clients after so long a silence.")
     ] = 15.0,
     access_token_seconds: Annotated[int, typer.Option(min=1, help="How long access tokens live.")] = 900,
+    event_retention_days: Annotated[
+        float, typer.Option(min=0, help="How long events, log lines among them, are kept; 0 keeps them for ever.")
+    ] = 7.0,
     allow_private_addresses: Annotated[
         bool, typer.Option(help="Let HTTP tools call addresses that are not public, this machine's own among them.")
     ] = False,
@@ -39,6 +42,14 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="At the first start, give `admin` the password in this file's first line."),
     ] = None,
+    new_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--new-epoch",
+            help="After putting back a copy of the whole data folder, or of the machine: tell realtime clients that what "
+            "they have seen may not be what is here. For this one start; a database that was put back alone is noticed.",
+        ),
+    ] = False,
     announce: Annotated[
         Path | None,
         typer.Option(
@@ -89,7 +100,9 @@ def serve(
             read_roots=tuple(root.resolve() for root in read_root or ()),
             heartbeat_seconds=heartbeat_seconds,
             access_token_seconds=access_token_seconds,
+            event_retention_seconds=event_retention_days * 86_400 or None,
             allow_private_addresses=allow_private_addresses,
+            new_epoch=new_epoch,
             admin_password=None if admin_password_file is None else _first_line(admin_password_file),
         )
         run(

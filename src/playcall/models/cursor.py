@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .ids import EventId
 
 MAX_SEQ = 2**53
 """Up to here every JSON parser reads whole numbers exactly (RFC 8259 section 6)."""
@@ -14,10 +16,15 @@ _SEQ = re.compile(r"[0-9]{1,16}")
 
 @dataclass(frozen=True, slots=True, order=False)
 class Cursor:
-    """«I have everything up to and including `seq`» of the incarnation `epoch` (docs/realtime.md, «The log»)."""
+    """«I have everything up to and including `seq`» of the incarnation `epoch` (docs/realtime-protocol.md, «The log»).
+
+    `event_id` is the event at `seq` where that is known: a log that has another one there is not the log that was read,
+    whatever its epoch says. It is no part of the place, so cursors that differ in it alone are equal.
+    """
 
     epoch: str
     seq: int
+    event_id: EventId | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not _EPOCH.fullmatch(self.epoch):

@@ -1,4 +1,4 @@
-"""The frames of the realtime contract (docs/realtime.md, «Frames»), and of its long poll.
+"""The frames of the realtime contract (docs/realtime-protocol.md, «Frames»), and of its long poll.
 
 Client frames are small and written often; server frames are read in one pass, events and their payloads included.
 """
@@ -12,24 +12,26 @@ from pydantic import AfterValidator, Field
 from .base import WireModel
 from .cursor import Cursor
 from .event import AnyEvent
+from .ids import EventId
 
 SUBPROTOCOL = "playcall.v1"
 VERSION = 1
 
 
 class WireCursor(WireModel, frozen=True):
-    """A cursor as a frame carries it."""
+    """A cursor as a frame carries it; `id` is the event at `seq`, where the sender knows it."""
 
     epoch: str
     seq: int
+    id: EventId | None = None
 
     @classmethod
     def of(cls, cursor: Cursor) -> WireCursor:
-        return cls(epoch=cursor.epoch, seq=cursor.seq)
+        return cls(epoch=cursor.epoch, seq=cursor.seq, id=cursor.event_id)
 
     @property
     def cursor(self) -> Cursor:
-        return Cursor(self.epoch, self.seq)
+        return Cursor(self.epoch, self.seq, self.id)
 
 
 # --- by the client -----------------------------------------------------------------------------------------------------
@@ -103,22 +105,30 @@ class Welcome(WireModel, frozen=True):
 
 
 class Subscribed(WireModel, frozen=True):
+    """It begins after `seq`; `at_id` is the event there, None where none is kept."""
+
     op: Literal["subscribed"] = "subscribed"
     id: int
     sid: str
     epoch: str
     seq: int
     head: int
+    at_id: EventId | None = None
 
 
 class Events(WireModel, frozen=True):
-    """The matching events in (`prev`, `to`] are exactly these, possibly none."""
+    """The matching events in (`prev`, `to`] are exactly these, possibly none.
+
+    `head` is the log's last entry when it was read. `at_id` is the entry at `to`, where that is not the last of `events`.
+    """
 
     op: Literal["events"] = "events"
     sid: str
     prev: int
     to: int
     events: list[AnyEvent]
+    head: int | None = None
+    at_id: EventId | None = None
 
 
 class Gap(WireModel, frozen=True):
@@ -193,13 +203,14 @@ def _of_a_new_kind(frame: UnknownFrame) -> UnknownFrame:
 class EventPage(WireModel, frozen=True):
     """The answer of `GET /events`: the frames that a subscription from (`epoch`, `seq`) would have been sent.
 
-    Their `sid` is the topic. The next request goes on from the last `to`, or from `seq` where there is no frame. As on a
+    Their `sid` is the topic; `at_id` is the event at `seq`, where one is kept there. The next request goes on from the last `to`, or from `seq` where there is no frame. As on a
     socket, an unknown frame is passed over, and a known one that cannot be read is an error: it may hold events.
     """
 
     epoch: str
     seq: int
     head: int
+    at_id: EventId | None = None
     frames: list[
         Annotated[
             PollFrame | Annotated[UnknownFrame, AfterValidator(_of_a_new_kind)], Field(union_mode="left_to_right")

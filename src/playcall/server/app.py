@@ -55,7 +55,7 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
     for module in (health, auth, playbooks, runs, artifacts, agents, tasks, tools, tool_calls, events):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(_plain_ws(), prefix=PREFIX)
-    app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint()))
+    app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint(settings)))
     app.add_middleware(
         Envelope,
         max_request_seconds=settings.max_request_seconds,
@@ -84,7 +84,10 @@ def _lifespan(
         await settle_unfinished(database, settings.workspaces_dir)
         if engine is not None:
             await engine.launch()
-        caretaker = asyncio.create_task(look_after(database, gate), name="playcall-caretaker")
+        caretaker = asyncio.create_task(
+            look_after(database, gate, event_retention_seconds=settings.event_retention_seconds),
+            name="playcall-caretaker",
+        )
         try:
             yield
         finally:

@@ -129,7 +129,7 @@ async def _on_replay(request: Request, error: Exception) -> Response:
 
 
 async def _on_too_large(request: Request, error: Exception) -> Response:
-    """A change whose event would not fit the log is not made: see «The log» in docs/realtime.md."""
+    """A change whose event would not fit the log is not made: see «The log» in docs/realtime-protocol.md."""
     return problem_response(
         413,
         "resource_too_large",

@@ -12,8 +12,8 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -25,7 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from .app import EngineFactory, create_app
 from .auth.accounts import FIRST_USER, first_start
 from .data_folder import StartupError, hold_folder, prepare_folder, reason_of
+from .incarnation import witnessed
 from .settings import Settings
+from .sockets.uvicorn_protocol import BoundedProtocol
 from .store.database import Database
 from .store.migrate import SchemaTooNewError
 
@@ -63,7 +65,8 @@ class Server:
             with hold_folder(self._settings):
                 database = await _open(self._settings)
                 try:
-                    await self._serve(listener, database, on_started)
+                    async with _witnessed(self._settings, database):
+                        await self._serve(listener, database, on_started)
                 finally:
                     await database.close()
         finally:
@@ -114,11 +117,11 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
+                ws=BoundedProtocol,
                 ws_max_size=settings.max_frame_bytes,
-                # The contract has pings of its own; these only find peers whose TCP has died.
-                ws_ping_interval=30.0,
-                ws_ping_timeout=60.0,
+                # The contract has pings of its own, which find a peer that is gone and one that hangs.
+                ws_ping_interval=None,
+                ws_ping_timeout=None,
                 ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
@@ -147,7 +150,7 @@ class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        await self._app.state.core.sockets.drain(timeout_seconds=2.0)
+        await self._app.state.core.sockets.drain(timeout_seconds=2.0, spread_ms=self._settings.goodbye_spread_ms)
         await super().shutdown(sockets)
 
     @contextmanager
@@ -176,6 +179,20 @@ async def _open(settings: Settings) -> Database:
         raise StartupError(f"the database {path} was written by a later playcall; install that one again") from None
     except DBAPIError as error:
         raise StartupError(f"the database {path} cannot be used: {error.orig}") from None
+
+
+@asynccontextmanager
+async def _witnessed(settings: Settings, database: Database) -> AsyncGenerator[None]:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(witnessed(database, settings.witness_path, new_epoch=settings.new_epoch))
+        except DBAPIError as error:
+            raise StartupError(f"the database {settings.database_path} cannot be used: {error.orig}") from None
+        except OSError as error:
+            raise StartupError(
+                f"{settings.witness_path} cannot be read and written: {reason_of(error)}; change that, or use another --data"
+            ) from None
+        yield
 
 
 def _bind(settings: Settings) -> socket.socket:

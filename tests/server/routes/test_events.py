@@ -93,3 +93,44 @@ async def test_a_cursor_that_none_can_be_is_refused(api: Api, cursor: str) -> No
 async def test_the_largest_cursor_is_a_gap(api: Api) -> None:
     page = await api.ok("GET", "/events", params={"topic": "runs", "from": "EPOCH:9007199254740992"})
     assert [frame["op"] for frame in page["frames"]] == ["gap"]
+
+
+async def test_a_cursor_that_names_another_event_than_the_one_there_is_a_gap(api: Api) -> None:
+    await api.server.emit(api.user, "run:1", count=3)
+    page = await api.ok("GET", "/events", params={"topic": "run:1"})
+    epoch, events = page["epoch"], page["frames"][0]["events"]
+    for seq, from_id, ops in (
+        (2, events[1]["id"], ["events"]),
+        (2, events[0]["id"], ["gap"]),
+        (3, "evt_of_another_log", ["gap"]),
+        (0, "evt_that_nobody_can_check", ["events"]),
+    ):
+        params = {"topic": "run:1", "from": f"{epoch}:{seq}", "from_id": from_id}
+        answer = await api.ok("GET", "/events", params=params)
+        assert [frame["op"] for frame in answer["frames"]] == ops, (seq, from_id)
+        if ops == ["gap"]:
+            assert answer["frames"][0]["reason"] == "epoch"
+            assert answer["frames"][0]["resume"] == {"epoch": epoch, "seq": 0}
+
+
+async def test_an_answer_names_the_event_that_it_begins_after_and_the_one_that_it_ends_at(api: Api) -> None:
+    await api.server.emit(api.user, "run:1", type="a", count=2)
+    await api.server.emit(api.user, "run:1", type="b")
+    page = await api.ok("GET", "/events", params={"topic": "run:1"})
+    ids = [event["id"] for event in page["frames"][0]["events"]]
+    assert "at_id" not in page
+    filtered = await api.ok("GET", "/events", params={"topic": "run:1", "from": f"{page['epoch']}:1", "types": "a"})
+    assert filtered["at_id"] == ids[0]
+    (frame,) = filtered["frames"]
+    assert (frame["to"], frame["at_id"], frame["head"]) == (3, ids[2], 3)
+
+
+async def test_a_long_poll_that_is_broken_off_leaves_no_waiter(api: Api) -> None:
+    poll = asyncio.create_task(api.ok("GET", "/events", params={"topic": "runs", "from": "head", "wait_seconds": 50}))
+    wakes = api.server.core.database.wakes
+    async with asyncio.timeout(10):
+        while (api.user.id, "runs") not in wakes.watched():
+            await asyncio.sleep(0.01)
+        poll.cancel()
+        while (api.user.id, "runs") in wakes.watched():
+            await asyncio.sleep(0.01)

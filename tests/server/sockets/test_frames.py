@@ -55,13 +55,16 @@ def test_patterns_are_bounded() -> None:
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 30))
 def test_frames_chain_and_hold_exactly_what_matches_while_credit_lasts(wanted: list[bool], credit: int) -> None:
     events = [stored(10 + n, "yes" if keep else "no") for n, keep in enumerate(wanted, 1)]
-    frames = list(events_frames("s", 10, events, type_filter(["yes"]), credit=credit))
+    frames = list(events_frames("s", 10, events, type_filter(["yes"]), credit=credit, head=99))
     at, got = 10, []
     for frame in frames:
         parsed = Events.model_validate_json(frame.text)
         assert (parsed.prev, parsed.to) == (at, frame.to)
         assert frame.to > at
         assert len(parsed.events) == frame.count
+        assert parsed.head == 99
+        last = parsed.events[-1].id if parsed.events and parsed.events[-1].seq == parsed.to else parsed.at_id
+        assert last == f"evt_{parsed.to}", "the id of the entry at `to` is known, whether it is in the frame or not"
         got += [event.seq for event in parsed.events]
         at = frame.to
     matching = [event.seq for event in events if event.type == "yes"]
@@ -71,24 +74,27 @@ def test_frames_chain_and_hold_exactly_what_matches_while_credit_lasts(wanted: l
 
 def test_a_frame_that_has_grown_large_is_closed() -> None:
     data = json.dumps({"x": "y" * 60_000})
-    frames = list(events_frames("s", 0, [stored(n, data=data) for n in range(1, 13)], type_filter(None), credit=99))
+    frames = list(
+        events_frames("s", 0, [stored(n, data=data) for n in range(1, 13)], type_filter(None), credit=99, head=12)
+    )
     assert len(frames) > 1
     assert all(len(frame.text) < TARGET_FRAME_BYTES + 70_000 for frame in frames)
     assert frames[-1].to == 12
 
 
 def test_an_event_goes_out_as_it_is_kept() -> None:
-    (frame,) = events_frames('s"1', 6, [stored(7, "a.b", '{"x":1.50}', terminal=True)], type_filter(None), credit=1)
+    event = stored(7, "a.b", '{"x":1.50}', terminal=True)
+    (frame,) = events_frames('s"1', 6, [event], type_filter(None), credit=1, head=9)
     assert frame.text == (
-        '{"op":"events","sid":"s\\"1","prev":6,"to":7,"events":[{"seq":7,"id":"evt_7","time":"2026-01-02T03:04:05.000006Z",'
-        '"type":"a.b","terminal":true,"data":{"x":1.50}}]}'
+        '{"op":"events","sid":"s\\"1","prev":6,"to":7,"head":9,"events":[{"seq":7,"id":"evt_7",'
+        '"time":"2026-01-02T03:04:05.000006Z","type":"a.b","terminal":true,"data":{"x":1.50}}]}'
     )
 
 
 def test_a_frame_is_measured_in_bytes() -> None:
     """Of letters of three bytes each, a third as many fit."""
     events = [stored(seq, data=json.dumps({"x": "字" * 20_000}, ensure_ascii=False)) for seq in range(1, 31)]
-    frames = list(events_frames("s", 0, events, type_filter(None), credit=100))
+    frames = list(events_frames("s", 0, events, type_filter(None), credit=100, head=30))
     assert frames[-1].to == 30
     for frame in frames:
         assert len(frame.text.encode()) <= TARGET_FRAME_BYTES + 65_536

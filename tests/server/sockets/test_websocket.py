@@ -389,6 +389,36 @@ async def test_a_revoked_key_closes_what_it_opened(api: Api) -> None:
         assert (await mine.subscribe("runs"))["op"] == "subscribed"
 
 
+# --- the id at a cursor -----------------------------------------------------------------------------------------------
+
+
+async def test_subscribed_names_the_event_it_begins_after_and_another_one_there_is_a_gap(api: Api) -> None:
+    await api.server.emit(api.user, "run:1", count=3)
+    async with talking(api) as talk:
+        begun = await talk.subscribe("run:1")
+        assert "at_id" not in begun
+        events = await talk.events_to(3)
+        place = {"epoch": begun["epoch"], "seq": 2}
+        for sid, there, op in (("a", events[1]["id"], "subscribed"), ("b", events[2]["id"], "gap")):
+            answer = await talk.subscribe("run:1", sid=sid, **{"from": {**place, "id": there}})
+            assert answer["op"] == op
+            if op == "subscribed":
+                assert answer["at_id"] == events[1]["id"]
+                await talk.events_to(3, sid=sid, prev=2)
+            else:
+                assert (answer["reason"], answer["lost_after"]["seq"], answer["resume"]["seq"]) == ("epoch", 2, 0)
+
+
+async def test_what_a_filter_leaves_out_is_named_by_the_frame_that_goes_past_it(api: Api) -> None:
+    await api.server.emit(api.user, "run:1", type="a", count=2)
+    async with talking(api) as talk:
+        await talk.subscribe("run:1", sid="all")
+        events = await talk.events_to(2, sid="all")
+        await talk.subscribe("run:1", sid="some", types=["b"])
+        frame = await talk.receive()
+        assert (frame["events"], frame["to"], frame["head"], frame["at_id"]) == ([], 2, 2, events[1]["id"])
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -399,7 +429,7 @@ async def test_a_log_that_cannot_be_read_closes_with_try_again(api: Api, monkeyp
         raise OperationalError("SELECT 1", {}, Exception("disk I/O error"))
 
     async with talking(api) as talk:
-        monkeypatch.setattr("playcall.server.sockets.subscription.read_topic", fail)
+        monkeypatch.setattr("playcall.server.sockets.subscription.read_place", fail)
         await talk.send(op="subscribe", id=1, sid="s", topic="runs", limit=1, **{"from": "start"})
         assert await talk.closed() == 1013
 
@@ -430,7 +460,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(api: 
 
 
 async def test_the_end_of_a_server_says_goodbye_and_answers_long_polls(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, port=0, goodbye_spread_ms=1_234)
+    settings = Settings(data_dir=tmp_path, port=0)
     async with aiohttp.ClientSession() as session:
         with RunningServer(settings) as server:
             api = Api(server, session, await server.new_user())
@@ -442,7 +472,7 @@ async def test_the_end_of_a_server_says_goodbye_and_answers_long_polls(tmp_path:
                 server.stop()
                 goodbye = await talk.receive()
                 assert goodbye == {
-                    "op": "goodbye", "reason": "draining", "reconnect_after_ms": 0, "spread_ms": 1_234,
+                    "op": "goodbye", "reason": "draining", "reconnect_after_ms": 0, "spread_ms": 8,
                 }  # fmt: skip
                 assert await talk.closed() == 1012
                 answer = await poll

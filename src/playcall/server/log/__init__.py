@@ -1,8 +1,9 @@
-"""The event log: what to append, appending, reading, and waking those who wait (docs/realtime.md, «The log»)."""
+"""The event log: what to append, appending, reading, and waking those who wait (docs/realtime-protocol.md, «The log»)."""
 
 from .append import EventTooLargeError, Outbox, TopicEndedError
 from .events import MAX_DATA_BYTES, NewEvent, TopicEntry
-from .read import LogGap, LogSlice, StoredEvent, TopicState, read_log, read_topic
+from .read import LogGap, LogSlice, Place, StoredEvent, TopicState, read_log, read_place, read_topic
+from .retention import expire_events
 from .wake import Wakes
 
 __all__ = [
@@ -12,11 +13,14 @@ __all__ = [
     "LogSlice",
     "NewEvent",
     "Outbox",
+    "Place",
     "StoredEvent",
     "TopicEndedError",
     "TopicEntry",
     "TopicState",
     "Wakes",
+    "expire_events",
     "read_log",
+    "read_place",
     "read_topic",
 ]

@@ -9,12 +9,13 @@ from typing import Literal
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from playcall.models import Cursor
+from playcall.models import Cursor, EventId
+from playcall.models.frames import WireCursor
 from playcall.models.topic import COLLECTIONS
 from playcall.server.store.tables.log import EventRow, TopicRow
 from playcall.server.store.tables.meta import EPOCH, MetaRow
 
-__all__ = ["LogGap", "LogSlice", "StoredEvent", "TopicState", "read_log", "read_topic"]
+__all__ = ["LogGap", "LogSlice", "Place", "StoredEvent", "TopicState", "read_log", "read_place", "read_topic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class TopicState:
         if cursor.seq < self.floor - 1:
             return "expired"
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading begins. `cursor` has the id of the entry at it, where that is kept. `lost` says why it cannot begin."""
+
+    state: TopicState
+    cursor: Cursor
+    lost: Literal["epoch", "ahead", "expired"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,34 @@ async def read_topic(session: AsyncSession, owner_id: str, topic: str) -> TopicS
     if row.head is None:
         return TopicState(row.value, 0, 1, None) if topic in COLLECTIONS else None
     return TopicState(row.value, row.head, row.floor, row.ended)
+
+
+async def read_place(
+    session: AsyncSession, owner_id: str, topic: str, wanted: WireCursor | Literal["start", "head"]
+) -> Place | None:
+    """Where a reader that wants this begins; None if the owner has no such topic.
+
+    A cursor that carries the id of another event than the one that stands there is of another log, whatever its epoch
+    says: a backup was put back. Of an entry that is not kept any more that cannot be told.
+    """
+    state = await read_topic(session, owner_id, topic)
+    if state is None:
+        return None
+    if not isinstance(wanted, WireCursor):
+        cursor = state.at_start if wanted == "start" else state.at_head
+    else:
+        cursor = wanted.cursor
+        if lost := state.gap_after(cursor):
+            return Place(state, cursor, lost)
+    there = await session.scalar(
+        select(EventRow.id)
+        .join(TopicRow, TopicRow.id == EventRow.topic_id)
+        .where(TopicRow.owner_id == owner_id, TopicRow.name == topic, EventRow.seq == cursor.seq)
+    )
+    if there is None:
+        return Place(state, cursor, None)
+    lost = "epoch" if cursor.event_id not in (None, there) else None
+    return Place(state, Cursor(cursor.epoch, cursor.seq, EventId(there)), lost)
 
 
 async def read_log(

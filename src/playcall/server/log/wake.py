@@ -18,14 +18,17 @@ TopicKey: TypeAlias = tuple[str, str]
 class Waiter:
     """One reader's flag. Clear it, read the log, then wait: a commit between the two leaves it set.
 
-    `seen` is the last seq that the reader knows of; the poll wakes it when the head is beyond that.
+    `seen` is the last seq that the reader knows of; the poll wakes it when the head is beyond that. `gone`: the topic was
+    not there when the poll looked, which is worth a read however little could be sent.
     """
 
     def __init__(self) -> None:
         self._flag = asyncio.Event()
         self.seen = 0
+        self.gone = False
 
     def clear(self) -> None:
+        self.gone = False
         self._flag.clear()
 
     def is_set(self) -> bool:
@@ -84,6 +87,12 @@ class Wakes:
         for waiter in self._waiters.get((owner_id, topic), ()):
             if waiter.seen < head:
                 waiter.set()
+
+    def wake_gone(self, owner_id: str, topic: str) -> None:
+        """Wake everyone who waits for a topic that is not there."""
+        for waiter in self._waiters.get((owner_id, topic), ()):
+            waiter.gone = True
+            waiter.set()
 
     def _wake(self, key: TopicKey) -> None:
         for waiter in self._waiters.get(key, ()):

@@ -1,24 +1,24 @@
-"""The log without a WebSocket: history, and a long poll on the same cursors and frames (docs/realtime.md)."""
+"""The log without a WebSocket: history, and a long poll on the same cursors and frames (docs/realtime-protocol.md)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
-from playcall.models import Cursor, FieldProblem
+from playcall.models import Cursor, EventId, FieldProblem
 from playcall.models.frames import Ended, EventPage, Gap, WireCursor
 from playcall.server.answers import CURSOR_HEADER
 from playcall.server.dependencies import CallerDep, CoreDep, DeadlineDep
-from playcall.server.log import LogGap, read_log, read_topic
+from playcall.server.log import LogGap, read_log, read_place
 from playcall.server.log.wake import Waiter
 from playcall.server.problems import ApiError, invalid
 from playcall.server.sockets.encoding import encode, events_frames
 from playcall.server.sockets.filtering import TypeFilter, type_filter
 from playcall.server.sockets.registry import Sockets
-from playcall.server.sockets.subscription import FORBIDDEN, READ_EVENTS, start_of
+from playcall.server.sockets.subscription import FORBIDDEN, READ_EVENTS
 from playcall.server.store.database import Database
 
 from .routing import api_router, problems
@@ -33,50 +33,68 @@ MAX_ANSWER_BYTES = 1_048_576
 
 @router.get("/events", response_model=EventPage, responses=problems(400), summary="A topic's events after a cursor")
 async def events_list(
+    request: Request,
     caller: CallerDep,
     core: CoreDep,
     deadline: DeadlineDep,
     topic: Annotated[str, Query(min_length=1, max_length=100)],
     start: Annotated[str, Query(alias="from", max_length=100, description="EPOCH:SEQ, start or head.")] = "start",
+    from_id: Annotated[
+        str | None, Query(max_length=64, description="The id of the event at that cursor; another one there is a gap.")
+    ] = None,
     types: Annotated[list[str] | None, Query(description="Patterns, one a parameter; * matches any run.")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 256,
     wait_seconds: Annotated[float | None, Query(ge=0, le=60, description="Wait so long for the first event.")] = None,
 ) -> Response:
     """Without `wait_seconds`: what is there now. With it: as soon as there is something, or nothing after that time."""
     wanted = _filter(types)
-    asked = _cursor(start)
+    asked = _cursor(start, from_id)
     async with core.database.read() as session:
-        state = await read_topic(session, caller.user_id, topic)
-    if state is None:
+        place = await read_place(session, caller.user_id, topic, asked)
+    if place is None:
         raise ApiError(403, "forbidden", FORBIDDEN)
-    cursor = start_of(state, asked)
+    cursor = place.cursor
     reading = _Reading(core.database, caller.user_id, topic, cursor, wanted, limit)
-    with core.database.wakes.waiting(caller.user_id, topic) as waiter:
-        await reading.read(waiter)
-        if wait_seconds:
-            wait = min(wait_seconds, core.settings.max_wait_seconds, deadline.remaining_seconds() * 0.9)
-            await _wait(reading, waiter, core.sockets, wait)
+    if place.lost is not None:
+        reading.lose(LogGap(place.state, place.lost))
+    else:
+        with core.database.wakes.waiting(caller.user_id, topic) as waiter:
+            await reading.read(waiter)
+            if wait_seconds:
+                wait = min(wait_seconds, core.settings.max_wait_seconds, deadline.remaining_seconds() * 0.9)
+                await _wait(reading, waiter, core.sockets, request, wait)
     frames = ",".join(reading.frames)
-    body = f'{{"epoch":{json.dumps(state.epoch)},"seq":{cursor.seq},"head":{reading.head},"frames":[{frames}]}}'
+    at_id = "" if cursor.event_id is None else f',"at_id":{json.dumps(cursor.event_id)}'
+    body = (
+        f'{{"epoch":{json.dumps(place.state.epoch)},"seq":{cursor.seq},"head":{reading.head}{at_id}'
+        f',"frames":[{frames}]}}'
+    )
     return Response(body.encode(), 200, {CURSOR_HEADER: str(reading.cursor)}, "application/json")
 
 
-async def _wait(reading: _Reading, waiter: Waiter, sockets: Sockets, seconds: float) -> None:
-    """Until there is something to tell, the time is over, or the server is about to end."""
-    draining = asyncio.create_task(sockets.wait_for_drain())
+async def _wait(reading: _Reading, waiter: Waiter, sockets: Sockets, request: Request, seconds: float) -> None:
+    """Until there is something to tell, the time is over, nobody waits for it any more, or the server is about to end."""
+    ends = [asyncio.create_task(sockets.wait_for_drain()), asyncio.create_task(_gone(request))]
     try:
         async with asyncio.timeout(seconds):
-            while not reading.has_news and not draining.done():
+            while not reading.has_news and not any(end.done() for end in ends):
                 woken = asyncio.create_task(waiter.wait())
                 try:
-                    await asyncio.wait([woken, draining], return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([woken, *ends], return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     woken.cancel()
                 await reading.read(waiter)
     except TimeoutError:
         pass
     finally:
-        draining.cancel()
+        for end in ends:
+            end.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has broken the request off."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Reading:
@@ -109,16 +127,10 @@ class _Reading:
                 self._end(Ended(sid=self._topic, reason="forbidden"))
                 return
             if isinstance(found, LogGap):
-                self._end(
-                    Gap(
-                        sid=self._topic,
-                        reason=found.reason,
-                        lost_after=WireCursor.of(self.cursor),
-                        resume=WireCursor.of(found.state.at_start),
-                    )
-                )
+                self.lose(found)
                 return
-            for frame in events_frames(self._topic, self.cursor.seq, found.events, self._wanted, credit=self._left):
+            events, credit, head = found.events, self._left, found.state.head
+            for frame in events_frames(self._topic, self.cursor.seq, events, self._wanted, credit=credit, head=head):
                 self.frames.append(frame.text)
                 self.has_news = self.has_news or frame.count > 0
                 self._left -= frame.count
@@ -128,6 +140,18 @@ class _Reading:
                 self._end(Ended(sid=self._topic, reason=found.state.ended))
                 return
             more = self.cursor.seq < found.state.head and self._left > 0 and self._size < MAX_ANSWER_BYTES
+
+    def lose(self, gap: LogGap) -> None:
+        """What follows the cursor is gone, and the answer says so."""
+        self.head = gap.state.head
+        self._end(
+            Gap(
+                sid=self._topic,
+                reason=gap.reason,
+                lost_after=WireCursor.of(self.cursor),
+                resume=WireCursor.of(gap.state.at_start),
+            )
+        )
 
     def _end(self, frame: Gap | Ended) -> None:
         self.frames.append(encode(frame))
@@ -141,10 +165,13 @@ def _filter(types: list[str] | None) -> TypeFilter:
         raise invalid(str(error), [FieldProblem(loc=["query", "types"], msg=str(error), type="too_long")]) from None
 
 
-def _cursor(text: str) -> WireCursor | str:
-    if text in ("start", "head"):
-        return text
+def _cursor(text: str, event_id: str | None) -> WireCursor | Literal["start", "head"]:
+    if text == "start":
+        return "start"
+    if text == "head":
+        return "head"
     try:
-        return WireCursor.of(Cursor.parse(text))
+        cursor = Cursor.parse(text)
+        return WireCursor(epoch=cursor.epoch, seq=cursor.seq, id=None if event_id is None else EventId(event_id))
     except ValueError as error:
         raise invalid(str(error), [FieldProblem(loc=["query", "from"], msg=str(error), type="cursor")]) from None

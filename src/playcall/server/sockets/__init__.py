@@ -1,1 +1,1 @@
-"""The realtime contract's server half (docs/realtime.md): over a WebSocket, and the same by long poll."""
+"""The realtime contract's server half (docs/realtime-protocol.md): over a WebSocket, and the same by long poll."""

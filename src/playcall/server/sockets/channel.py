@@ -20,10 +20,14 @@ class Channel(Protocol):
         """Waits while the peer reads too slowly.
 
         Raises:
-            ChannelClosedError: It is closed.
+            ChannelClosedError: It is closed, or the peer has read nothing for so long that it is.
         """
         ...
 
     async def close(self, code: int, reason: str) -> None:
-        """Closing twice, or a closed one, does nothing."""
+        """Closing twice, or a closed one, does nothing. Returns soon, though the peer may never learn of it."""
+        ...
+
+    def abort(self) -> None:
+        """Close without a word."""
         ...

@@ -1,4 +1,4 @@
-"""One connection: hello, then frames both ways until either end closes (docs/realtime.md, «Frames»).
+"""One connection: hello, then frames both ways until either end closes (docs/realtime-protocol.md, «Frames»).
 
 Nothing here knows what a socket is; `channel` carries the texts.
 """
@@ -9,10 +9,9 @@ import asyncio
 import logging
 import secrets
 import time
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from playcall.models.frames import (
@@ -40,12 +39,14 @@ from playcall.server.store.database import Database
 from .channel import Channel, ChannelClosedError
 from .encoding import encode
 from .filtering import type_filter
+from .reading import problem_of, read_frame
 from .subscription import Subscription
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger("playcall.server.sockets")
 
+UNHEARD: Final = 1001
 GOING_AWAY: Final = 1012
 TRY_AGAIN: Final = 1013
 NO_HELLO: Final = 4001
@@ -56,11 +57,8 @@ BAD_VERSION: Final = 4406
 
 FRAMES_PER_SECOND: Final = 1_000
 FRAME_BURST: Final = 2_000
-MAX_SID_LENGTH: Final = 128
-MAX_LIMIT: Final = 2**53
-
-_CLIENT_FRAME: TypeAdapter[ClientFrame] = TypeAdapter(ClientFrame)
-_OPS: Final = frozenset({"hello", "subscribe", "credit", "unsubscribe", "auth", "ping", "pong"})
+MAX_SIDS: Final = 100_000
+"""In the life of a connection: all of them are remembered, as none may come twice."""
 
 
 class Connection:
@@ -77,7 +75,10 @@ class Connection:
         self._gate = gate
         self._subscriptions: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
         self._sids_used: set[str] = set()
-        self._last_sent = time.monotonic()
+        self._turn = asyncio.Lock()
+        """Of the subscriptions, to read and send."""
+        self._last_sent = self._listening_since = time.monotonic()
+        self._silent_heartbeats = 0
         self._pings = 0
         self._clock_moved = asyncio.Event()
         self._allowance = float(FRAME_BURST)
@@ -96,25 +97,33 @@ class Connection:
                 clock = tasks.create_task(self._clock())
                 try:
                     await self._receive(tasks)
+                # Here, because the group would wrap them.
                 except ChannelClosedError:
-                    pass  # here, because the group would wrap it
+                    pass
+                except SQLAlchemyError:
+                    await self._unreadable()
                 finally:
                     clock.cancel()
                     for _, task in self._subscriptions.values():
                         task.cancel()
         except ChannelClosedError:
             pass  # the client went while we were writing
+        except SQLAlchemyError:
+            await self._unreadable()
 
-    async def goodbye(self, reason: str) -> None:
+    async def goodbye(self, reason: str, *, spread_ms: int) -> None:
         """Tell the client to come back elsewhere or later, and close."""
         try:
-            await self._send(Goodbye(reason=reason, reconnect_after_ms=0, spread_ms=self._settings.goodbye_spread_ms))
+            await self._send(Goodbye(reason=reason, reconnect_after_ms=0, spread_ms=spread_ms))
         except ChannelClosedError:
             return
         await self._channel.close(GOING_AWAY, reason)
 
     async def revoked(self) -> None:
         await self._channel.close(BAD_TOKEN, "the API key has been revoked")
+
+    def abort(self) -> None:
+        self._channel.abort()
 
     # --- the beginning -------------------------------------------------------------------------------------------------
 
@@ -128,7 +137,8 @@ class Connection:
             return False
         if message is None:
             return False
-        frame = _parse(message)
+        self._heard()
+        frame = read_frame(message)
         if not isinstance(frame, Hello):
             await self._channel.close(NO_HELLO, "the first frame is hello")
             return False
@@ -177,10 +187,11 @@ class Connection:
 
     async def _receive(self, tasks: asyncio.TaskGroup) -> None:
         while (message := await self._channel.receive()) is not None:
+            self._heard()
             if not self._within_rate():
                 await self._channel.close(TOO_FAST, "too many frames")
                 return
-            frame = _parse(message)
+            frame = read_frame(message)
             if frame is None:
                 continue  # an op that this version does not know
             if isinstance(frame, ErrorFrame):
@@ -209,7 +220,10 @@ class Connection:
             # Without `sid`: the subscription that has it goes on.
             await self._send(ErrorFrame(id=frame.id, code="duplicate_sid", message="this sid has been used before"))
             return
-        problem = _subscribe_problem(frame)
+        if len(self._sids_used) >= MAX_SIDS:
+            await self._channel.close(TRY_AGAIN, "this connection has had too many subscriptions")
+            return
+        problem = problem_of(frame)
         if len(self._subscriptions) >= self._settings.max_subscriptions:
             problem = f"a connection holds up to {self._settings.max_subscriptions} subscriptions"
         if problem is not None:
@@ -222,6 +236,7 @@ class Connection:
             owner_id=caller.user_id,
             database=self._database,
             send=self._send_text,
+            turn=self._turn,
         )
         self._subscriptions[frame.sid] = (subscription, tasks.create_task(self._follow(subscription)))
 
@@ -232,11 +247,14 @@ class Connection:
         except ChannelClosedError:
             pass  # the receiving side sees it too, and ends the connection
         except SQLAlchemyError:
-            # The client comes back with its cursor, so nothing is lost by letting go of it.
-            logger.exception("log_unreadable", extra={"connection_id": self.id, "sid": sid})
-            await self._channel.close(TRY_AGAIN, "the log cannot be read now")
+            await self._unreadable(sid)
         finally:
             self._subscriptions.pop(sid, None)
+
+    async def _unreadable(self, sid: str | None = None) -> None:
+        """The client comes back with its cursors, so nothing is lost by letting go of it. Called where it was caught."""
+        logger.exception("log_unreadable", extra={"connection_id": self.id, "sid": sid})
+        await self._channel.close(TRY_AGAIN, "the log cannot be read now")
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         known = self._subscriptions.get(frame.sid)
@@ -265,6 +283,10 @@ class Connection:
             raise AssertionError("frames are handled after hello")
         return self._caller
 
+    def _heard(self) -> None:
+        self._listening_since = time.monotonic()
+        self._silent_heartbeats = 0
+
     def _within_rate(self) -> bool:
         now = time.monotonic()
         self._allowance = min(FRAME_BURST, self._allowance + (now - self._allowance_at) * FRAMES_PER_SECOND)
@@ -275,7 +297,8 @@ class Connection:
     # --- what time brings ------------------------------------------------------------------------------------------------
 
     async def _clock(self) -> None:
-        """Pings when nothing was sent for a heartbeat; closes when the credentials have expired."""
+        """Pings when nothing was sent, or nothing heard, for a heartbeat; closes when nothing was heard for several of
+        them, or the credentials have expired."""
         heartbeat = self._settings.heartbeat_seconds
         while True:
             self._clock_moved.clear()
@@ -283,11 +306,20 @@ class Connection:
             if left is not None and left <= 0:
                 await self._channel.close(BAD_TOKEN, "the token has expired")
                 return
-            until_ping = self._last_sent + heartbeat - time.monotonic()
-            if until_ping <= 0:
+            now = time.monotonic()
+            is_silent = self._listening_since + heartbeat <= now
+            if is_silent:
+                self._silent_heartbeats += 1
+                # From here, not from when it was due: a time in which the server itself was held up counts once.
+                self._listening_since = now
+                if self._silent_heartbeats >= self._settings.silent_heartbeats:
+                    await self._channel.close(UNHEARD, f"nothing was heard for {self._silent_heartbeats} heartbeats")
+                    return
+            if is_silent or self._last_sent + heartbeat <= now:
                 self._pings += 1
                 await self._ping()
                 continue
+            until_ping = min(self._last_sent, self._listening_since) + heartbeat - now
             try:
                 async with asyncio.timeout(until_ping if left is None else min(until_ping, left)):
                     await self._clock_moved.wait()
@@ -312,45 +344,3 @@ class Connection:
     async def _send_text(self, text: str) -> None:
         await self._channel.send(text)
         self._last_sent = time.monotonic()
-
-
-def _parse(message: str | bytes) -> ClientFrame | ErrorFrame | None:
-    """A frame, an answer to what is none, or None for an op that this version does not know."""
-    if isinstance(message, bytes):
-        return ErrorFrame(code="invalid_frame", message="frames are text, not binary")
-    try:
-        value: Any = from_json(message)
-    except ValueError:
-        return ErrorFrame(code="invalid_frame", message="a frame is a JSON object")
-    if not isinstance(value, dict) or not isinstance(value.get("op"), str):  # pyright: ignore[reportUnknownMemberType] - it is any JSON
-        return ErrorFrame(code="invalid_frame", message="a frame is a JSON object with op")
-    if value["op"] not in _OPS:
-        return None
-    try:
-        return _CLIENT_FRAME.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        call_id = value.get("id")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it is any JSON
-        return ErrorFrame(
-            id=call_id if isinstance(call_id, int) else None,
-            code="invalid_frame",
-            message=f"{where}: {first['msg']}" if where else first["msg"],
-        )
-
-
-def _subscribe_problem(frame: Subscribe) -> str | None:
-    if not 1 <= len(frame.sid) <= MAX_SID_LENGTH:
-        return f"a sid has 1 to {MAX_SID_LENGTH} characters"
-    if not 0 <= frame.limit <= MAX_LIMIT:
-        return "limit is a number of events, 0 or more"
-    if not isinstance(frame.from_, str):
-        try:
-            frame.from_.cursor  # noqa: B018 - it checks itself
-        except ValueError as error:
-            return str(error)
-    try:
-        type_filter(frame.types)
-    except ValueError as error:
-        return str(error)
-    return None

@@ -33,9 +33,9 @@ def encode(frame: BaseModel) -> str:
 
 
 def events_frames(
-    sid: str, prev: int, events: Sequence[StoredEvent], wanted: TypeFilter, *, credit: int
+    sid: str, prev: int, events: Sequence[StoredEvent], wanted: TypeFilter, *, credit: int, head: int
 ) -> Iterator[EventsFrame]:
-    """The frames for consecutive `events` that follow `prev`, while credit lasts.
+    """The frames for consecutive `events` that follow `prev`, while credit lasts; `head` is the log's last.
 
     What the filter leaves out costs no credit and moves `to`; without credit the frames end before the first event that
     matches.
@@ -43,6 +43,8 @@ def events_frames(
     parts: list[str] = []
     size = 0
     start = reached = prev
+    left_out: str | None = None
+    """The id of the last entry, where the filter left it out: the client learns its id from the frame."""
     for event in events:
         if wanted(event.type):
             if credit <= 0:
@@ -51,16 +53,23 @@ def events_frames(
             part = _event(event)
             parts.append(part)
             size += len(part.encode())
+            left_out = None
+        else:
+            left_out = event.id
         reached = event.seq
         if size >= TARGET_FRAME_BYTES:
-            yield _frame(sid, start, reached, parts)
+            yield _frame(sid, start, reached, parts, head, left_out)
             parts, size, start = [], 0, reached
     if reached > start:
-        yield _frame(sid, start, reached, parts)
+        yield _frame(sid, start, reached, parts, head, left_out)
 
 
-def _frame(sid: str, prev: int, to: int, parts: list[str]) -> EventsFrame:
-    text = f'{{"op":"events","sid":{json.dumps(sid)},"prev":{prev},"to":{to},"events":[{",".join(parts)}]}}'
+def _frame(sid: str, prev: int, to: int, parts: list[str], head: int, at_id: str | None) -> EventsFrame:
+    at = "" if at_id is None else f',"at_id":"{at_id}"'
+    text = (
+        f'{{"op":"events","sid":{json.dumps(sid)},"prev":{prev},"to":{to},"head":{head}{at}'
+        f',"events":[{",".join(parts)}]}}'
+    )
     return EventsFrame(text, to, len(parts))
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from .connection import Connection
 
 __all__ = ["Sockets"]
+
+MS_PER_CONNECTION: Final = 8
+"""One after the other, 125 a second come back: what their handshakes and first reads cost a server that has just started."""
 
 
 class Sockets:
@@ -37,16 +41,22 @@ class Sockets:
         finally:
             self._open.discard(connection)
 
-    async def drain(self, *, timeout_seconds: float) -> None:
-        """Say goodbye to everyone and close; a peer that does not read is given up after the timeout."""
+    async def drain(self, *, timeout_seconds: float, spread_ms: int) -> None:
+        """Say goodbye to everyone and close; a peer that does not read is given up after the timeout.
+
+        Args:
+            spread_ms: What everyone is told at most: one client may come back at once, a thousand may not.
+        """
         self._draining.set()
-        if goodbyes := [asyncio.create_task(connection.goodbye("draining")) for connection in self._open]:
+        spread_ms = min(spread_ms, MS_PER_CONNECTION * len(self._open))
+        goodbyes = {asyncio.create_task(held.goodbye("draining", spread_ms=spread_ms)): held for held in self._open}
+        if goodbyes:
             _, late = await asyncio.wait(goodbyes, timeout=timeout_seconds)
             for task in late:
                 task.cancel()
+                goodbyes[task].abort()
             await asyncio.gather(*goodbyes, return_exceptions=True)
 
     async def revoke(self, credential_id: str) -> None:
         """Close what was opened with an API key that is no more."""
-        for connection in [held for held in self._open if held.credential_id == credential_id]:
-            await connection.revoked()
+        await asyncio.gather(*(held.revoked() for held in self._open if held.credential_id == credential_id))

@@ -8,36 +8,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from pydantic import BaseModel
 
 from playcall.models import Cursor
 from playcall.models.frames import Ended, ErrorFrame, Gap, Subscribe, Subscribed, WireCursor
-from playcall.server.log import LogGap, TopicState, read_log, read_topic
+from playcall.server.log import LogGap, read_log, read_place
 from playcall.server.log.wake import Waiter
 from playcall.server.store.database import Database
 
 from .encoding import encode, events_frames
 from .filtering import TypeFilter
 
-__all__ = ["FORBIDDEN", "Subscription", "start_of"]
+__all__ = ["FORBIDDEN", "READ_EVENTS", "Subscription"]
 
 READ_EVENTS = 128
-"""Rows at a time: at 64 KiB each they bound what one subscription holds in memory."""
+"""Rows at a time: at 64 KiB each they bound what one connection, whose subscriptions take turns, holds in memory."""
 
 FORBIDDEN = "there is no such topic, or it is not yours"
 """The same words for both, so that nobody learns which."""
 
 
-def start_of(state: TopicState, wanted: WireCursor | str) -> Cursor:
-    """Where a subscription begins."""
-    if isinstance(wanted, WireCursor):
-        return wanted.cursor
-    return state.at_start if wanted == "start" else state.at_head
-
-
 class Subscription:
-    """Runs until its topic ends, it has lost its place, or it is stopped."""
+    """Runs until its topic ends, it has lost its place, or it is stopped.
+
+    Args:
+        turn: Held while rows are read and sent, so that a client that stops reading costs the rows of one subscription.
+    """
 
     def __init__(
         self,
@@ -47,6 +45,7 @@ class Subscription:
         owner_id: str,
         database: Database,
         send: Callable[[str], Awaitable[None]],
+        turn: asyncio.Lock,
     ) -> None:
         self.request = request
         self.sent_to: int | None = None
@@ -55,6 +54,7 @@ class Subscription:
         self._owner_id = owner_id
         self._database = database
         self._send_text = send
+        self._turn = turn
         self._limit = request.limit
         self._sent = 0
         self._stopped = asyncio.Event()
@@ -85,52 +85,82 @@ class Subscription:
     async def _answer(self) -> Cursor | None:
         request = self.request
         async with self._database.read() as session:
-            state = await read_topic(session, self._owner_id, request.topic)
-        if state is None:
+            place = await read_place(session, self._owner_id, request.topic, request.from_)
+        if place is None:
             await self._send(ErrorFrame(id=request.id, sid=request.sid, code="forbidden", message=FORBIDDEN))
             return None
-        cursor = start_of(state, request.from_)
-        if reason := state.gap_after(cursor):
-            await self._send_gap(LogGap(state, reason), cursor)
+        state, cursor = place.state, place.cursor
+        if place.lost is not None:
+            await self._send_gap(LogGap(state, place.lost), cursor)
             return None
-        await self._send(Subscribed(id=request.id, sid=request.sid, epoch=state.epoch, seq=cursor.seq, head=state.head))
+        await self._send(
+            Subscribed(
+                id=request.id,
+                sid=request.sid,
+                epoch=state.epoch,
+                seq=cursor.seq,
+                head=state.head,
+                at_id=cursor.event_id,
+            )
+        )
         self.sent_to = cursor.seq
         return cursor
 
     async def _follow(self, cursor: Cursor, waiter: Waiter) -> None:
-        sid, topic = self.request.sid, self.request.topic
         while not self._stopped.is_set():
-            # Cleared before the read: what is committed after the read sets it again.
-            waiter.clear()
-            async with self._database.read() as session:
-                found = await read_log(session, self._owner_id, topic, cursor, limit=READ_EVENTS)
-            if found is None:
-                await self._send(Ended(sid=sid, reason="forbidden"))
+            async with self._turn:
+                # Cleared before the read: what is committed after the read sets it again.
+                waiter.clear()
+                reached = await self._pass_on(cursor, waiter)
+            if reached is None:
                 return
-            if isinstance(found, LogGap):
-                await self._send_gap(found, cursor)
-                return
-            waiter.seen = found.state.head
-            for frame in events_frames(sid, cursor.seq, found.events, self._wanted, credit=self._limit - self._sent):
-                if self._stopped.is_set():
-                    return
-                await self._send_text(frame.text)
-                self._sent += frame.count
-                cursor = Cursor(cursor.epoch, frame.to)
-                self.sent_to = frame.to
-            if cursor.seq == found.state.head:
-                if found.state.ended is not None:
-                    await self._send(Ended(sid=sid, reason=found.state.ended))
-                    return
+            cursor, wait = reached
+            if wait == "events":
                 await waiter.wait()
-            elif not found.events or cursor.seq < found.events[-1].seq:
+            elif wait == "credit":
                 await self._wait_for_credit(waiter)
 
+    async def _pass_on(
+        self, cursor: Cursor, waiter: Waiter
+    ) -> tuple[Cursor, Literal["events", "credit", "nothing"]] | None:
+        """Reads what follows the cursor and sends what may be sent; how far that was, and what is to be waited for.
+
+        None when it is over, which the client has been told.
+        """
+        sid, topic = self.request.sid, self.request.topic
+        async with self._database.read() as session:
+            found = await read_log(session, self._owner_id, topic, cursor, limit=READ_EVENTS)
+        if found is None:
+            await self._send(Ended(sid=sid, reason="forbidden"))
+            return None
+        if isinstance(found, LogGap):
+            await self._send_gap(found, cursor)
+            return None
+        waiter.seen = found.state.head
+        credit, head = self._limit - self._sent, found.state.head
+        for frame in events_frames(sid, cursor.seq, found.events, self._wanted, credit=credit, head=head):
+            if self._stopped.is_set():
+                return None
+            await self._send_text(frame.text)
+            self._sent += frame.count
+            cursor = Cursor(cursor.epoch, frame.to)
+            self.sent_to = frame.to
+        if cursor.seq == found.state.head:
+            if found.state.ended is not None:
+                await self._send(Ended(sid=sid, reason=found.state.ended))
+                return None
+            return cursor, "events"
+        if not found.events or cursor.seq < found.events[-1].seq:
+            return cursor, "credit"
+        return cursor, "nothing"
+
     async def _wait_for_credit(self, waiter: Waiter) -> None:
-        """What is committed meanwhile needs no looking at: there is something to send already."""
-        while self._sent >= self._limit and not self._stopped.is_set():
-            waiter.clear()
+        """What is committed meanwhile needs no looking at: there is something to send already. A topic that is gone does."""
+        waiter.clear()
+        while self._sent >= self._limit and not self._stopped.is_set() and not waiter.gone:
             await waiter.wait()
+            if not waiter.gone:
+                waiter.clear()
 
     async def _send_gap(self, gap: LogGap, cursor: Cursor) -> None:
         await self._send(

@@ -61,6 +61,8 @@ class Database:
         self.engine = engine
         self.reader = reader
         self.wakes = Wakes()
+        self.writes = 0
+        """Moves with every turn, once it is over: whoever saw it before knows that something may have been written."""
         self._turns = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
@@ -137,7 +139,10 @@ class Database:
             NoTurnError: It did not come in `wait_seconds`.
         """
         if self._turns is None:
-            yield
+            try:
+                yield
+            finally:
+                self.writes += 1
             return
         try:
             async with asyncio.timeout(wait_seconds):
@@ -147,6 +152,7 @@ class Database:
         try:
             yield
         finally:
+            self.writes += 1
             self._turns.release()
 
     def outbox(self) -> Outbox:

@@ -1,4 +1,4 @@
-"""The event log (docs/realtime.md, «The log»): one log for each owner and topic."""
+"""The event log (docs/realtime-protocol.md, «The log»): one log for each owner and topic."""
 
 from __future__ import annotations
 

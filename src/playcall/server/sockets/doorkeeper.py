@@ -1,0 +1,56 @@
+"""How often somebody may try to connect: a token bucket for each caller."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+__all__ = ["Doorkeeper", "peer_name"]
+
+REMEMBERED: Final = 10_000
+"""Buckets at most; whoever has been away longest is forgotten, which is to say has a full one."""
+
+
+class Doorkeeper:
+    """Pure: the clock is passed in, in seconds that never go back."""
+
+    def __init__(self, *, per_second: float, burst: int, remembered: int = REMEMBERED) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._remembered = remembered
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """What was left when, the longest ago first."""
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def wait_seconds(self, caller: str, now: float) -> float:
+        """0 for an attempt that is let in, which it then costs; else how long until one would be. A refusal costs nothing:
+        whoever comes back when told is let in."""
+        left, at = self._buckets.pop(caller, (float(self._burst), now))
+        left = min(float(self._burst), left + (now - at) * self._per_second)
+        wait = 0.0
+        if left >= 1:
+            left -= 1
+        else:
+            wait = (1 - left) / self._per_second
+        self._buckets[caller] = (left, now)
+        while len(self._buckets) > self._remembered:
+            self._buckets.popitem(last=False)
+        return wait
+
+
+def peer_name(host: str | None) -> str:
+    """Whom an address belongs to: an IPv6 subscriber has a whole /64 of them. All whose address is unknown are one."""
+    if host is None:
+        return "peer:"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"peer:{host}"
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return f"peer:{address.ipv4_mapped}"
+        return f"peer:{IPv6Address(int(address) >> 64 << 64)}/64"
+    return f"peer:{address}"
