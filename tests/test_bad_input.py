@@ -26,7 +26,7 @@ from playcall import (
     deadline,
 )
 from playcall.errors import ConfigurationError, InvalidArgumentError
-from playcall.services.websocket_client import BlockingWebSocketClient
+from playcall.services.blocking_websocket_client import BlockingWebSocketClient
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, items, value
 from tests.every_method import SERVICES, methods, use

@@ -22,7 +22,7 @@ import pytest
 
 from playcall import AsyncPlaycall, BaseAPIClient, BlockingAPIClient, Playcall, RetryPolicy, WebSocketClient
 from playcall.errors import ClientClosedError, NotFoundError
-from playcall.services.websocket_client import BlockingWebSocketClient
+from playcall.services.blocking_websocket_client import BlockingWebSocketClient
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, items, playcall, value
 from tests.every_method import methods, use

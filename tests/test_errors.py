@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from playcall import errors
 from playcall.errors import PlaycallError, RequestError, StatusError, UnreadableAnswerError, error_for_status
 from playcall.models.cursor import Cursor
 from playcall.models.problem import FieldProblem, Problem
+from playcall.realtime.plain_items import PlainGap
 from playcall.timeline import Attempt, Timeline
 from tests.models.examples import RUN
 
@@ -121,6 +123,7 @@ def an(kind: type[PlaycallError]) -> PlaycallError:
         "reason": "expired",
         "lost_after": Cursor("e", 1),
         "resume": Cursor("e", 9),
+        "gap": PlainGap("orders", "overflow", datetime(2026, 1, 1, tzinfo=UTC), 1.5, 3),
     }
     takes = set(inspect.signature(kind).parameters)
     return kind("what happened", **{name: given for name, given in carried.items() if name in takes})

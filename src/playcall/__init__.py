@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from .http.hooks import AttemptStart
     from .http.retry import RetryPolicy
     from .models.cursor import Cursor
+    from .realtime.plain_items import PlainEvent, PlainGap
+    from .realtime.plain_protocol import PlainSockets
     from .services.api_client import BaseAPIClient, BlockingAPIClient
+    from .services.blocking_websocket_client import BlockingWebSocketClient
     from .services.page_positions import NextCursor, OffsetLimit, PageNumber, PostedFilter, Unpaged
     from .services.resource import ResourceService
     from .services.run_service import RunSnapshot
-    from .services.websocket_client import BlockingWebSocketClient, WebSocketClient
+    from .services.websocket_client import WebSocketClient
     from .status import ConnectionState
     from .timeline import Attempt
 
@@ -50,6 +53,9 @@ __all__ = [
     "OAuth2Password",
     "OffsetLimit",
     "PageNumber",
+    "PlainEvent",
+    "PlainGap",
+    "PlainSockets",
     "Playcall",
     "PlaycallError",
     "PostedFilter",
@@ -72,7 +78,7 @@ _HOMES = {
     "BaseAPIClient": "services.api_client",
     "BearerToken": "http.auth",
     "BlockingAPIClient": "services.api_client",
-    "BlockingWebSocketClient": "services.websocket_client",
+    "BlockingWebSocketClient": "services.blocking_websocket_client",
     "ConnectionState": "status",
     "Credentials": "http.auth",
     "Cursor": "models.cursor",
@@ -82,6 +88,9 @@ _HOMES = {
     "OAuth2Password": "http.auth",
     "OffsetLimit": "services.page_positions",
     "PageNumber": "services.page_positions",
+    "PlainEvent": "realtime.plain_items",
+    "PlainGap": "realtime.plain_items",
+    "PlainSockets": "realtime.plain_protocol",
     "Playcall": "client",
     "PlaycallError": "errors",
     "PostedFilter": "services.page_positions",

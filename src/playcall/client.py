@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
+from weakref import WeakMethod
 
 from typing_extensions import Unpack
 
@@ -30,32 +31,41 @@ from .models.cursor import Cursor
 from .services.account_service import AccountService
 from .services.agent_service import AgentService
 from .services.api_client import APIClient, BaseAPIClient, BlockingAPIClient, ClientOptions
+from .services.blocking_websocket_client import BlockingWebSocketClient
+from .services.event_options import Via
+from .services.live import EventFeed
 from .services.playbook_service import PlaybookService
-from .services.run_service import RunService
+from .services.run_service import OnRunGap, RunService
 from .services.task_service import TaskService
 from .services.tool_service import ToolService
-from .services.websocket_client import BlockingWebSocketClient, WebSocketClient
+from .services.websocket_client import WebSocketClient
 from .status import ConnectionStatus
 
 if TYPE_CHECKING:
     from .http.auth import Auth
     from .http.hooks import AttemptHook
     from .http.retry import RetryPolicy
-    from .models.event import AnyEvent
 
 __all__ = ["AsyncPlaycall", "Playcall"]
 
 
 class _RunEvents:
-    """Events as `RunService` takes them: gaps raised, so the stream holds events alone."""
+    """Events as `RunService` takes them."""
 
     def __init__(self, events: WebSocketClient) -> None:
         self._events = events
 
     def events_of(
-        self, topic: str, *, start: Cursor | Literal["start"]
-    ) -> AbstractAsyncContextManager[AsyncIterator[AnyEvent]]:
-        return self._events.subscribe(topic, start=start, on_gap="raise")
+        self,
+        topic: str,
+        *,
+        start: Cursor | Literal["start"],
+        types: Sequence[str] | None = None,
+        on_gap: OnRunGap = "raise",
+    ) -> AbstractAsyncContextManager[EventFeed]:
+        if on_gap == "raise":
+            return self._events.subscribe(topic, start=start, types=types, on_gap="raise")
+        return self._events.subscribe(topic, start=start, types=types, on_gap="snapshot")
 
 
 class _Client(HomeProcess, Generic[FaceT]):
@@ -77,6 +87,7 @@ class _Client(HomeProcess, Generic[FaceT]):
         transport: Transport | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy = ENVIRONMENT,
+        realtime: Via = "auto",
     ) -> None:
         """A client of the playcall backend at `url`.
 
@@ -93,6 +104,8 @@ class _Client(HomeProcess, Generic[FaceT]):
             ssl_context: For a private certificate authority or client certificates; None for the system's trust.
             proxy: `http://[user:password@]host:port`; `"environment"` for `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
                 `NO_PROXY` (never for this very machine); None for none. Events go through it as well.
+            realtime: How events come: `"websocket"`, `"long_poll"`, or `"auto"` for the first, and the second for as long
+                as the first is blocked on the way.
 
         Raises:
             ConfigurationError: one of these makes no sense. Nothing was sent.
@@ -115,11 +128,10 @@ class _Client(HomeProcess, Generic[FaceT]):
             hooks=hooks,
             transport=transport if transport is not None else AiohttpTransport(pool),
         )
-        self._events = WebSocketClient(
-            root, authenticator=self._api.authenticator, pool=pool, board=self._api.engine.status
-        )
-        # The backend has answered, so a pause of the events' connection need not be waited out.
-        self._api.engine.status.nudge = self._events.wake
+        self._events = WebSocketClient(root, api=self._api.awaiting, pool=pool, via=realtime)
+        # The backend has answered, so a pause of the events' connection need not be waited out. Weakly: the events hold
+        # the engine already, and what is dropped without close() must not have to wait for the collector of cycles.
+        self._api.engine.status.nudge = partial(_call, WeakMethod(self._events.wake))
         self._pool = pool
         self._root = root
 
@@ -172,6 +184,11 @@ class _Client(HomeProcess, Generic[FaceT]):
         await self._events.close()
         await self._api.engine.close()
         await self._pool.close()  # the engine has closed it already, unless it sends in another way
+
+
+def _call(method: WeakMethod[Callable[[], None]]) -> None:
+    if (alive := method()) is not None:
+        alive()
 
 
 class AsyncPlaycall(_Client[Awaiting]):

@@ -50,7 +50,8 @@
         ├── RealtimeTimeoutError      no answer to a subscription, or no event, in time (also a TimeoutError)
         ├── RealtimeProtocolError     the other end does not keep the contract
         ├── TopicForbiddenError       no such topic, or not for this caller
-        └── EventGapError             events were lost, and the subscription asked to be told by an error
+        ├── EventGapError             events were lost, and the subscription asked to be told by an error
+        └── EventsMissedError         events of a server that cannot resume may be lost, and the same was asked
 
 An error says what happened, to what, and what to try; it pickles; it never holds a secret.
 """
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .models.cursor import Cursor
     from .models.problem import FieldProblem, Problem
     from .models.run import Run
+    from .realtime.plain_items import PlainGap
 
 __all__ = [
     "AgentBusyError",
@@ -85,6 +87,7 @@ __all__ = [
     "DeadlineExceededError",
     "EnvelopeError",
     "EventGapError",
+    "EventsMissedError",
     "IdempotencyInProgressError",
     "IdempotencyKeyReusedError",
     "InputsInvalidError",
@@ -544,7 +547,7 @@ class RealtimeTimeoutError(RealtimeError, builtins.TimeoutError):
 
 
 class RealtimeProtocolError(RealtimeError):
-    """The other end does not keep the contract (docs/realtime.md), and did not when tried again."""
+    """The other end does not keep the contract (docs/realtime-protocol.md), and did not when tried again."""
 
 
 class TopicForbiddenError(RealtimeError):
@@ -569,3 +572,13 @@ class EventGapError(RealtimeError):
         self.topic = topic
         self.lost_after = lost_after
         self.resume = resume
+
+
+class EventsMissedError(RealtimeError):
+    """Events may be missing of a server that does not send again what it has sent once; `gap` says since when."""
+
+    gap: PlainGap
+
+    def __init__(self, message: str, *, gap: PlainGap) -> None:
+        super().__init__(message, code=gap.reason)
+        self.gap = gap

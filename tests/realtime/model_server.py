@@ -22,12 +22,13 @@ Frame = dict[str, Any]
 
 @dataclass
 class ModelLog:
-    """One topic: entries from `floor` to `head`, without holes, in one `epoch`."""
+    """One topic: entries from `floor` to `head`, without holes, in one `epoch`; `life` tells ids of restored logs apart."""
 
     epoch: str = "e1"
     floor: int = 1
     entries: list[Frame] = field(default_factory=list)
     ended: bool = False
+    life: str = ""
 
     @property
     def head(self) -> int:
@@ -37,7 +38,7 @@ class ModelLog:
         seq = self.head + 1
         entry = {
             "seq": seq,
-            "id": f"{self.epoch}-{seq}",
+            "id": f"{self.epoch}{self.life}-{seq}",
             "time": "2026-01-01T00:00:00Z",
             "type": type,
             "terminal": terminal,
@@ -53,15 +54,27 @@ class ModelLog:
         del self.entries[: floor - self.floor]
         self.floor = floor
 
+    def restore(self, head: int, life: str) -> None:
+        """A backup was put in place of the database, and nobody noticed: the same epoch, and what came later is gone."""
+        del self.entries[max(0, head - self.floor + 1) :]
+        self.life = life
+        self.ended = False
+
     def begin_epoch(self, epoch: str) -> None:
         """A new database: nothing of before is there."""
         self.epoch, self.floor, self.entries, self.ended = epoch, 1, [], False
 
-    def gap_after(self, epoch: str, seq: int) -> str | None:
+    def id_at(self, seq: int) -> str | None:
+        """None where nothing is kept there."""
+        return self.entries[seq - self.floor]["id"] if self.floor <= seq <= self.head else None
+
+    def gap_after(self, epoch: str, seq: int, id: str | None = None) -> str | None:
         if epoch != self.epoch:
             return "epoch"
         if seq > self.head:
             return "ahead"
+        if id is not None and self.id_at(seq) not in (None, id):
+            return "epoch"
         return "expired" if seq < self.floor - 1 else None
 
     def after(self, seq: int) -> list[Frame]:
@@ -122,12 +135,13 @@ class ModelConnection:
             epoch, seq = log.epoch, log.head
         else:
             epoch, seq = start["epoch"], start["seq"]
-            reason = log.gap_after(epoch, seq)
+            reason = log.gap_after(epoch, seq, start.get("id"))
             if reason is not None:
                 yield self._gap(sid, reason, epoch, seq, log)
                 return
         self.subscriptions[sid] = ModelSubscription(sid, topic, frame.get("types"), epoch, seq, frame["limit"])
-        yield {"op": "subscribed", "id": frame["id"], "sid": sid, "epoch": epoch, "seq": seq, "head": log.head}
+        answer = {"op": "subscribed", "id": frame["id"], "sid": sid, "epoch": epoch, "seq": seq, "head": log.head}
+        yield answer if (at_id := log.id_at(seq)) is None else {**answer, "at_id": at_id}
 
     def _on_credit(self, frame: Frame) -> Iterator[Frame]:
         subscription = self.subscriptions.get(frame["sid"])
@@ -182,7 +196,11 @@ class ModelConnection:
                 return  # the credit is used up
             prev, subscription.seq = subscription.seq, to
             subscription.sent += len(matching)
-            yield {"op": "events", "sid": subscription.sid, "prev": prev, "to": to, "events": matching}
+            frame = {"op": "events", "sid": subscription.sid, "prev": prev, "to": to, "events": matching}
+            frame["head"] = log.head
+            if not matching or matching[-1]["seq"] != to:
+                frame["at_id"] = log.id_at(to)
+            yield frame
 
     @staticmethod
     def _gap(sid: str, reason: str, epoch: str, seq: int, log: ModelLog) -> Frame:

@@ -19,9 +19,9 @@ E = TypeVar("E", bound=Effect)
 class Talk:
     """`effects` holds everything that was asked for since the last `forget()`."""
 
-    def __init__(self, random: float = 0.5) -> None:
+    def __init__(self, random: float = 0.5, *, fallback: bool = False) -> None:
         self.now = 1_000.0
-        self.session = Session(random=lambda: random, client="test")
+        self.session = Session(random=lambda: random, client="test", fallback=fallback)
         self.effects: list[Effect] = []
 
     def collect(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from playcall.deadline import deadline, nearest
 from playcall.errors import (
     ClientClosedError,
     InvalidArgumentError,
+    PlaycallError,
     RealtimeAuthError,
     RealtimeError,
     RealtimeProtocolError,
@@ -27,11 +29,12 @@ from playcall.models.event import AnyEvent
 from playcall.models.frames import Events
 from playcall.realtime.buffer import Batch, Buffer, Ended
 from playcall.realtime.codec import decode
-from playcall.realtime.connection import FRAMES_A_TURN, Connection
+from playcall.realtime.connection import CLOSE_SECONDS, FRAMES_A_TURN, Connection, ReadState
 from playcall.realtime.feed import Feed, Opening
-from playcall.realtime.items import Gap, Want
+from playcall.realtime.items import Gap, Snapshot, TopicState, Want
+from playcall.realtime.session import Session
 from playcall.realtime.states import ConnectionState
-from playcall.realtime.transports.base import Closed, LinkLostError, UpgradeRefusedError
+from playcall.realtime.transports.base import Closed, HeaderSource, LinkLostError, UpgradeRefusedError
 
 from .model_server import ModelConnection, ModelLog
 from .talk import event
@@ -77,8 +80,8 @@ class PipeTransport:
         self.errors: list[Exception] = []
         self.hang = False
 
-    async def dial(self, headers: Mapping[str, str], *, max_frame_bytes: int) -> PipeLink:
-        self.headers.append(headers)
+    async def dial(self, headers: HeaderSource, *, max_frame_bytes: int) -> PipeLink:
+        self.headers.append(await headers())
         if self.hang:
             await asyncio.Event().wait()
         if self.errors:
@@ -109,7 +112,8 @@ class Tokens:
 
 def connect(transport: PipeTransport, auth: Any = None) -> Connection:
     authenticator = None if auth is None else Authenticator(auth, _no_endpoint)
-    return Connection(transport, authenticator, client="test", on_change=lambda change: None)
+    session = Session(random=random.random, client="test")
+    return Connection(session, transport, authenticator, on_change=lambda change: None)
 
 
 async def settle() -> None:
@@ -145,7 +149,7 @@ async def test_a_connection_keeps_nothing_of_the_context_in_which_it_was_first_w
     class Noting(PipeTransport):
         bounds: list[float | None] = []
 
-        async def dial(self, headers: Mapping[str, str], *, max_frame_bytes: int) -> PipeLink:
+        async def dial(self, headers: HeaderSource, *, max_frame_bytes: int) -> PipeLink:
             self.bounds.append(nearest(None))
             return await super().dial(headers, max_frame_bytes=max_frame_bytes)
 
@@ -408,3 +412,69 @@ def _event(seq: int) -> AnyEvent:
     frame = decode(json.dumps({"op": "events", "sid": "s", "prev": seq - 1, "to": seq, "events": [event(seq)]}))
     assert isinstance(frame, Events)
     return frame.events[0]
+
+
+# --- the state after a gap --------------------------------------------------------------------------------------------
+
+
+async def after_a_gap(read_state: ReadState) -> tuple[Connection, Buffer]:
+    """A subscription whose cursor is of another database, and what reads the state for it."""
+    session = Session(random=random.random, client="test")
+    connection = Connection(session, PipeTransport(), None, read_state=read_state, on_change=lambda change: None)
+    buffer = Buffer(256)
+    want = Want("tasks", start=Cursor("another", 3), on_gap="snapshot")
+    await connection.open(want, buffer, wait=False, ends_at=None)
+    return connection, buffer
+
+
+async def taken(buffer: Buffer) -> Batch | Ended:
+    while (got := buffer.take(lambda: None)) is None:
+        await asyncio.sleep(0.001)
+    return got
+
+
+async def test_after_a_gap_the_state_is_read_until_it_can_be() -> None:
+    asked: list[str] = []
+
+    async def read_state(topic: str) -> tuple[TopicState, Cursor]:
+        asked.append(topic)
+        if len(asked) == 1:
+            raise PlaycallError("not now")
+        return (), Cursor("e1", 0)
+
+    connection, buffer = await after_a_gap(read_state)
+    got = await taken(buffer)
+    assert isinstance(got, Batch)
+    assert isinstance(got.items[0], Snapshot)
+    assert (got.to, asked) == (Cursor("e1", 0), ["tasks", "tasks"])
+    await connection.close()
+
+
+async def test_a_defect_while_the_state_is_read_ends_the_subscription_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def read_state(topic: str) -> tuple[TopicState, Cursor]:
+        raise ZeroDivisionError
+
+    connection, buffer = await after_a_gap(read_state)
+    got = await taken(buffer)
+    assert isinstance(got, Ended)
+    assert "ZeroDivisionError" in str(got.error)
+    assert "a state could not be read" in caplog.text
+    await connection.close()
+
+
+async def test_closing_does_not_wait_for_a_state_that_is_being_read() -> None:
+    begun = asyncio.Event()
+
+    async def read_state(topic: str) -> tuple[TopicState, Cursor]:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    connection, buffer = await after_a_gap(read_state)
+    await begun.wait()
+    began_at = asyncio.get_running_loop().time()
+    await connection.close()
+    assert asyncio.get_running_loop().time() - began_at < CLOSE_SECONDS / 2
+    assert isinstance(await taken(buffer), Ended)

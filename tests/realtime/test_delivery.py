@@ -1,7 +1,7 @@
 """Received plus declared gaps equals the log: a state machine over the session and a model of log and server.
 
 The wire between them delivers in order, late, or not at all (a cut loses what is under way); frames are repeated and
-broken; the server restarts; retention and new epochs take events away; consumers are slow.
+broken; the server restarts; retention, new epochs and backups that nobody noticed take events away; consumers are slow.
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from playcall.errors import RealtimeProtocolError
 from playcall.models.cursor import Cursor
 from playcall.realtime.codec import decode, encode
-from playcall.realtime.effects import Answered, Connect, DeclareGap, Deliver, Disconnect, End, Send
-from playcall.realtime.items import Want
+from playcall.realtime.effects import (
+    Answered,
+    Connect,
+    DeclareGap,
+    Deliver,
+    DeliverSnapshot,
+    Disconnect,
+    End,
+    Send,
+    TakeSnapshot,
+)
+from playcall.realtime.items import Gap, OnGap, Snapshot, Want
 from playcall.realtime.session import Session
 from playcall.realtime.states import ConnectionState
 
@@ -39,8 +49,12 @@ class Consumer:
     types: tuple[str, ...] | None
     window: int
     cursor: Cursor | None = None
+    id: str | None = None
+    """Of the entry at the cursor, when it was reached."""
     waiting: int = 0
     given_up: bool = False
+    snapshot_of: Gap | None = None
+    """The gap that a state is being read for."""
 
     def wants(self, type: str) -> bool:
         return self.types is None or any(fnmatchcase(type, each) for each in self.types)
@@ -51,6 +65,10 @@ class History:
     """Every entry that a topic ever had, by place; what the oracle compares with."""
 
     entries: dict[tuple[str, int], Frame] = field(default_factory=dict)
+
+    def id_at(self, cursor: Cursor) -> str | None:
+        entry = self.entries.get((cursor.epoch, cursor.seq))
+        return None if entry is None else entry["id"]
 
     def between(self, epoch: str, after: int, to: int) -> list[Frame]:
         return [self.entries[epoch, seq] for seq in range(after + 1, to + 1)]
@@ -88,13 +106,21 @@ class Delivery(RuleBasedStateMachine):
                     case Answered(key, cursor):
                         consumer = self.told[key]
                         assert consumer.cursor in (None, cursor), "an answer moved the cursor"
-                        consumer.cursor = cursor
+                        if consumer.cursor is None:
+                            self.moved(consumer, cursor)
+                        self.check_place(consumer)
                     case Deliver(key, events, to):
                         self.delivered(self.told[key], [(each.seq, each.id) for each in events], to)
                     case DeclareGap(key, gap):
                         consumer = self.told[key]
                         assert consumer.cursor in (None, gap.lost_after), "the gap begins elsewhere"
-                        consumer.cursor = gap.resume
+                        self.moved(consumer, gap.resume)
+                    case TakeSnapshot(key, gap):
+                        consumer = self.told[key]
+                        assert consumer.cursor in (None, gap.lost_after), "the gap begins elsewhere"
+                        consumer.snapshot_of = gap
+                    case DeliverSnapshot(key, snapshot):
+                        self.moved(self.told[key], snapshot.cursor)
                     case End(key, error):
                         # Allowed only after the wire broke its chain on three connections: that is told, not silent.
                         assert isinstance(error, RealtimeProtocolError), error
@@ -106,11 +132,25 @@ class Delivery(RuleBasedStateMachine):
         """The oracle: from the cursor to `to`, exactly the entries that match, each once and in order."""
         assert consumer.cursor is not None
         assert consumer.cursor.epoch == to.epoch
+        self.check_place(consumer)
         rows = self.history[consumer.topic].between(to.epoch, consumer.cursor.seq, to.seq)
         assert got == [(row["seq"], row["id"]) for row in rows if consumer.wants(row["type"])]
-        consumer.cursor = to
+        self.moved(consumer, to)
         consumer.waiting += len(got)
         assert consumer.waiting <= consumer.window, "more than the consumer's buffer takes"
+
+    def moved(self, consumer: Consumer, to: Cursor) -> None:
+        consumer.cursor, consumer.id = to, self.history[consumer.topic].id_at(to)
+
+    def check_place(self, consumer: Consumer) -> None:
+        """What follows a cursor follows the very entry that was there when it was reached; else there was a silent gap.
+
+        Of an entry that is not kept any more nobody can tell.
+        """
+        assert consumer.cursor is not None
+        kept = self.logs[consumer.topic].id_at(consumer.cursor.seq)
+        if consumer.cursor.epoch == self.logs[consumer.topic].epoch and kept is not None:
+            assert consumer.id == kept, "the log is another one, and no gap was declared"
 
     def drop_wire(self) -> None:
         self.server = None
@@ -137,11 +177,12 @@ class Delivery(RuleBasedStateMachine):
         topic=st.sampled_from(TOPICS),
         types=st.sampled_from(PATTERNS),
         start=st.sampled_from(["start", "head"]),
+        on_gap=st.sampled_from(["yield", "yield", "snapshot"]),
         window=st.sampled_from([1, 4, 20, 20]),
     )
-    def subscribe(self, topic: str, types: tuple[str, ...] | None, start: str, window: int) -> int:
+    def subscribe(self, topic: str, types: tuple[str, ...] | None, start: str, on_gap: OnGap, window: int) -> int:
         assert start in ("start", "head")
-        want = Want(topic, types, "start" if start == "start" else "head", "yield", window)
+        want = Want(topic, types, "start" if start == "start" else "head", on_gap, window)
         key = self.session.subscribe(self.now, want)
         self.told[key] = Consumer(topic, types, window)
         self.act()
@@ -179,6 +220,36 @@ class Delivery(RuleBasedStateMachine):
         else:
             self.epochs += 1
             self.logs[topic].begin_epoch(f"e{self.epochs}")
+
+    @rule(topic=st.sampled_from(TOPICS), lost=st.integers(1, 6), since=st.integers(0, 8))
+    def restore(self, topic: str, lost: int, since: int) -> None:
+        """The server restarts on a backup; it has gone on before anybody is back."""
+        log = self.logs[topic]
+        self.epochs += 1
+        head = max(log.floor - 1, log.head - lost)
+        log.restore(head, f"r{self.epochs}")
+        entries = self.history[topic].entries
+        for seq in [seq for epoch, seq in entries if epoch == log.epoch and seq > head]:
+            del entries[log.epoch, seq]
+        for _ in range(since):
+            entry = log.append("task.done")
+            entries[log.epoch, entry["seq"]] = entry
+        self.cut(offline=False)
+
+    @rule(key=consumers, later=st.booleans())
+    def read_state(self, key: int, later: bool) -> None:
+        """The state that a consumer waits for has been read, of the moment that the log has come to; or not yet."""
+        consumer = self.told[key]
+        gap = consumer.snapshot_of
+        if gap is None:
+            return
+        if later:
+            self.session.no_snapshot(self.now, key, RealtimeProtocolError("not now"), final=False)
+        else:
+            consumer.snapshot_of = None
+            log = self.logs[consumer.topic]
+            self.session.snapshot(key, Snapshot(gap, (), Cursor(log.epoch, log.head)))
+        self.act()
 
     @rule(offline=st.sampled_from([False, False, True]))
     def cut(self, offline: bool) -> None:
@@ -272,7 +343,12 @@ class Delivery(RuleBasedStateMachine):
             self.serve(5)
             self.arrive(1_000)
             for key, consumer in self.told.items():
+                self.read_state(key, later=False)
                 self.consume(key, consumer.waiting)
+            if self.session.state is ConnectionState.READY and self.session.desired.next_timer <= self.now + 30:
+                self.now = max(self.now, self.session.desired.next_timer)
+                self.session.tick(self.now)
+                self.act()
             if self.server is not None and not self.to_server and not self.to_client:
                 self.ping()
         for consumer in self.told.values():

@@ -458,16 +458,16 @@ def test_403_on_the_upgrade_asks_who_the_caller_is(talk: Talk) -> None:
     talk.session.refused(talk.now, 403)
     assert len(talk.all(CheckIdentity)) == 1
     assert talk.session.state is ConnectionState.BACKOFF
-    talk.session.identity(None)
+    talk.session.identity(talk.now, None)
     assert talk.session.state is ConnectionState.BACKOFF
-    talk.session.identity(False)
+    talk.session.identity(talk.now, False)
     assert isinstance(talk.session.failure, RealtimeAuthError)
 
 
 def test_403_although_http_accepts_the_credentials_means_a_blocked_path(talk: Talk) -> None:
     talk.subscribe()
     talk.session.refused(talk.now, 403)
-    talk.session.identity(True)
+    talk.session.identity(talk.now, True)
     assert type(talk.session.failure) is RealtimeConnectError
 
 
@@ -601,7 +601,7 @@ def test_a_token_of_no_life_does_not_make_a_storm(talk: Talk) -> None:
 def test_facts_that_come_too_late_change_nothing(talk: Talk) -> None:
     ready(talk)
     talk.session.renewed(talk.now, "same")
-    talk.session.identity(False)
+    talk.session.identity(talk.now, False)
     talk.session.wake(talk.now)
     assert talk.session.state is ConnectionState.READY
     talk.session.lost(talk.now, "cut")

@@ -207,7 +207,7 @@ def test_a_subscription_is_replaying_until_its_cursor_reaches_the_head_of_subscr
     talk.welcome()
     talk.subscribed(talk.sid, seq=0, head=4)
     assert state_of(talk) is SubscriptionState.REPLAYING
-    assert talk.session.desired.all[0].lag == 4
+    assert talk.session.standings[0].head == 4
     talk.events(talk.sid, 0, 3)
     assert state_of(talk) is SubscriptionState.REPLAYING
     talk.events(talk.sid, 3, 4)
@@ -365,7 +365,7 @@ def test_a_new_sid_is_granted_only_the_room_that_is_left(talk: Talk) -> None:
     talk.session.lost(talk.now, "cut")
     talk.welcome()
     assert talk.sent("subscribe")[-1]["limit"] == 3
-    assert talk.sent("subscribe")[-1]["from"] == _at(7)
+    assert talk.sent("subscribe")[-1]["from"] == {**_at(7), "id": "e1-7"}
     talk.session.taken(key, 7)
     talk.subscribed(talk.sid, seq=7, head=7)
     talk.session.taken(key, 0)

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,70 +33,14 @@ from playcall.http.auth import ApiKey, BearerToken
 from playcall.http.pool import SessionPool
 from playcall.loop_thread import LoopThread
 from playcall.models.cursor import Cursor
-from playcall.realtime.cursors import MemoryCursors, StoredCursor
-from playcall.realtime.feed import Feed
-from playcall.realtime.handlers import Registration
 from playcall.realtime.items import Gap
 from playcall.realtime.states import ConnectionState, StateChange, SubscriptionState
-from playcall.services.websocket_client import BlockingWebSocketClient, WebSocketClient
+from playcall.services.blocking_websocket_client import BlockingWebSocketClient
+from playcall.services.websocket_client import WebSocketClient
 from tests.realtime.model_server import Frame, ModelLog
 from tests.realtime.scripted_server import Peer, ScriptedServer, refuse
 
-from .websocket_faces import AsyncFace, BlockingFace, Face
-
-FACES = {"async": AsyncFace, "blocking": BlockingFace}
-MakeFace = Callable[..., Face]
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture(params=FACES)
-async def make(request: pytest.FixtureRequest, server: ScriptedServer) -> AsyncIterator[MakeFace]:
-    """Makes clients of the scripted server, and closes them; then nothing of them is left on the loop."""
-    made: list[Face] = []
-
-    def make_face(url: str | None = None, **options: Any) -> Face:
-        made.append(FACES[request.param](url or server.url, **options))
-        return made[-1]
-
-    yield make_face
-    for face in made:
-        await face.close()
-    assert [task for task in asyncio.all_tasks() if "/playcall/" in _source(task)] == []
-
-
-def _source(task: asyncio.Task[Any]) -> str:
-    code = getattr(task.get_coro(), "cr_code", None)
-    return "" if code is None else code.co_filename
-
-
-@pytest.fixture
-def face(make: MakeFace) -> Face:
-    return make(deadline_seconds=10)
-
-
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    """Waits for what another thread does."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-async def take(feed: Any, count: int, seconds: float = 5) -> list[Any]:
-    items: list[Any] = []
-    async with asyncio.timeout(seconds):
-        while len(items) < count:
-            items.append(await anext(feed))
-    return items
-
-
-def seqs(items: list[Any]) -> list[int]:
-    return [item.seq for item in items]
-
+from .websocket_faces import Face, MakeFace, seqs, take, until
 
 # --- subscriptions ----------------------------------------------------------------------------------------------------
 
@@ -416,34 +360,6 @@ async def _take_two_then_fail(feed: Any) -> None:
         raise RuntimeError("mine")
 
 
-async def test_a_stored_cursor_wins_over_start_and_moves_as_items_are_processed(
-    face: Face, server: ScriptedServer
-) -> None:
-    cursors = MemoryCursors()
-    for _ in range(5):
-        server.append("tasks")
-    async with face.subscribe("tasks", start="start", cursors=cursors) as feed:
-        await take(feed, 2)
-        assert await cursors.load("tasks") == StoredCursor(Cursor("e1", 1), "e1-1")  # type: ignore[arg-type]
-    assert await cursors.load("tasks") == StoredCursor(Cursor("e1", 2), "e1-2")  # type: ignore[arg-type]
-    async with face.subscribe("tasks", start="start", cursors=cursors) as feed:
-        assert seqs(await take(feed, 1)) == [3]
-    async with face.subscribe("tasks", start="start", cursors=cursors, cursor_name="another") as feed:
-        assert seqs(await take(feed, 5)) == [1, 2, 3, 4, 5]
-    stored = await cursors.load("another")
-    assert stored is not None
-    assert stored.cursor == Cursor("e1", 5)
-
-
-async def test_memory_cursors_move_forward_only_within_an_epoch() -> None:
-    cursors = MemoryCursors()
-    for cursor in (Cursor("e1", 5), Cursor("e1", 3)):
-        await cursors.save("n", StoredCursor(cursor))
-    assert await cursors.load("n") == StoredCursor(Cursor("e1", 5))
-    await cursors.save("n", StoredCursor(Cursor("e2", 0)))
-    assert await cursors.load("n") == StoredCursor(Cursor("e2", 0))
-
-
 # --- misbehaviour -----------------------------------------------------------------------------------------------------
 
 
@@ -704,137 +620,6 @@ async def test_a_provider_that_gives_no_token_is_fatal(make: MakeFace, server: S
     assert server.upgrades == []
 
 
-# --- handlers ---------------------------------------------------------------------------------------------------------
-
-
-async def test_a_handler_gets_what_matches_from_the_collection_topic_until_it_is_removed(
-    face: Face, server: ScriptedServer
-) -> None:
-    seen: list[str] = []
-    registration = await face.on("task.*ed", lambda event: seen.append(event.type))
-    assert registration.topic == "tasks"
-    for each in ("task.failed", "task.progressing", "task.created"):
-        server.append("tasks", each)
-    await until(lambda: len(seen) == 2)
-    registration.remove()
-    await until(lambda: server.sent("unsubscribe"))
-    server.append("tasks", "task.failed")
-    await until(lambda: face.client.picture.subscriptions == ())
-    assert seen == ["task.failed", "task.created"]
-    registration.remove()
-    assert not registration.active
-
-
-async def test_an_async_handler_is_awaited_one_event_after_another(face: Face, server: ScriptedServer) -> None:
-    log: list[str] = []
-
-    async def handler(event: Any) -> None:
-        log.append(f"begin {event.seq}")
-        await asyncio.sleep(0.01)
-        log.append(f"end {event.seq}")
-
-    await face.on("task.*", handler)
-    for _ in range(3):
-        server.append("tasks", "task.failed")
-    await until(lambda: len(log) == 6)
-    assert log == [f"{what} {seq}" for seq in (1, 2, 3) for what in ("begin", "end")]
-
-
-async def test_an_exception_in_a_handler_is_logged_counted_and_set_aside_and_the_next_event_delivered(
-    face: Face, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen: list[int] = []
-
-    def handler(event: Any) -> None:
-        seen.append(event.seq)
-        if event.seq == 1:
-            raise ValueError("mine")
-
-    registration = await face.on("task.*", handler)
-    server.append("tasks", "task.failed")
-    server.append("tasks", "task.failed")
-    await until(lambda: len(seen) == 2)
-    assert (registration.handled, registration.errors) == (2, 1)
-    assert [(each.event.id, str(each.error)) for each in registration.set_aside] == [("e1-1", "mine")]
-    (record,) = [each for each in caplog.records if each.name == "playcall.realtime" and each.levelname == "ERROR"]
-    assert record.__dict__["event_id"] == "e1-1"
-    assert record.exc_info is not None
-
-
-async def test_a_handler_that_takes_long_delays_no_other(face: Face, server: ScriptedServer) -> None:
-    release = threading.Event()
-    quick: list[int] = []
-
-    def slow(event: Any) -> Any:
-        if isinstance(face, AsyncFace):
-            return asyncio.to_thread(release.wait, 10)
-        return release.wait(10)
-
-    slow_one = await face.on("task.*", slow)
-    await face.on("task.*", lambda event: quick.append(event.seq))
-    for _ in range(300):
-        server.append("tasks", "task.failed")
-    await until(lambda: len(quick) == 300)
-    assert slow_one.handled == 1
-    release.set()
-    await until(lambda: slow_one.handled == 300)
-
-
-async def test_a_handler_goes_on_after_a_gap_that_is_logged_counted_and_told(
-    face: Face, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen: list[int] = []
-    gaps: list[Gap] = []
-
-    def on_gap(gap: Gap) -> None:
-        gaps.append(gap)
-        raise ValueError("in on_gap")
-
-    registration = await face.on("*", lambda event: seen.append(event.seq), topic="tasks", on_gap=on_gap)
-    _expire_under_a_slow_consumer(server)
-    await until(lambda: len(seen) == 11)
-    assert seen == list(range(40, 51))
-    assert registration.gaps == 1
-    assert gaps[0].resume == Cursor("e1", 39)
-    assert "are gone (expired)" in caplog.text
-
-
-async def test_a_handler_whose_topic_is_refused_is_told_to_the_caller(face: Face) -> None:
-    with pytest.raises(TopicForbiddenError):
-        await face.on("*", print, topic="run:nobody")
-
-
-async def test_a_handler_without_waiting_is_registered_while_nothing_listens(
-    make: MakeFace, server: ScriptedServer
-) -> None:
-    server.stop()
-    face = make()
-    seen: list[int] = []
-    await face.on("task.*", lambda event: seen.append(event.seq), wait=False, start="start")
-    server.append("tasks", "task.failed")
-    server.start()
-    face.client.wake()
-    await until(lambda: seen == [1])
-
-
-async def test_a_handler_that_is_not_answered_in_time_is_withdrawn(make: MakeFace, server: ScriptedServer) -> None:
-    server.stop()
-    face = make()
-    with pytest.raises(RealtimeTimeoutError):
-        await face.on("task.*", print, deadline_seconds=0.1)
-    await until(lambda: face.client.picture.subscriptions == ())
-
-
-async def test_a_handler_that_ends_against_its_will_says_why(
-    face: Face, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    registration = await face.on("task.*", print)
-    server.send({"op": "ended", "sid": "s1", "reason": "forbidden", "retry": False})
-    await until(lambda: not registration.active)
-    assert isinstance(registration.error, TopicForbiddenError)
-    await until(lambda: "gets no more events" in caplog.text)
-
-
 # --- closing ----------------------------------------------------------------------------------------------------------
 
 
@@ -911,29 +696,6 @@ async def test_cancelling_while_opening_withdraws(server: ScriptedServer) -> Non
         assert client.picture.subscriptions == ()
 
 
-async def test_a_handler_may_close_the_client(server: ScriptedServer) -> None:
-    async with WebSocketClient(server.url) as client:
-
-        async def handler(event: Any) -> None:
-            await client.close()
-
-        registration = await client.on("task.*", handler)
-        server.append("tasks", "task.failed")
-        await asyncio.wait_for(registration.task, 5)
-        assert client.state is ConnectionState.CLOSED
-
-
-async def test_a_sync_handler_that_blocks_the_loop_is_warned_of_once(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with WebSocketClient(server.url) as client:
-        registration = await client.on("task.*", lambda event: time.sleep(0.11))
-        server.append("tasks", "task.failed")
-        server.append("tasks", "task.failed")
-        await until(lambda: registration.handled == 2)
-        await until(lambda: "held the event loop" in caplog.text)
-
-
 def test_one_client_serves_one_loop_after_another(server: ScriptedServer) -> None:
     client = WebSocketClient(server.url)
     server.append("tasks")
@@ -951,81 +713,6 @@ def test_one_client_serves_one_loop_after_another(server: ScriptedServer) -> Non
 
 
 # --- the blocking face alone ------------------------------------------------------------------------------------------
-
-
-async def test_a_handler_that_awaits_something_cancelled_has_raised_and_goes_on(
-    face: Face, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    got: list[int] = []
-
-    async def handler(event: Any) -> None:
-        got.append(event.seq)
-        if event.seq == 1:
-            cancelled = asyncio.get_running_loop().create_future()
-            cancelled.cancel()
-            await cancelled
-
-    registration = await face.on("task.*", handler)
-    server.append("tasks", "task.failed")
-    server.append("tasks", "task.failed")
-    await until(lambda: got == [1, 2])
-    assert (registration.errors, registration.active) == (1, True)
-    assert registration.set_aside[0].event.seq == 1
-    assert "raised for the event" in caplog.text
-
-
-def test_a_blocking_handler_that_exits_has_ended_with_a_word(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    with BlockingWebSocketClient(server.url) as client:
-        registration = client.on("task.*", lambda event: sys.exit(3))
-        server.append("tasks", "task.failed")
-        registration.join(5)
-        assert not registration.active
-        assert isinstance(registration.error, RealtimeError)
-        assert isinstance(registration.error.__cause__, SystemExit)
-    assert "ended by SystemExit" in caplog.text
-
-
-async def test_waiting_for_a_handler_that_was_cancelled_or_failed_is_no_success(server: ScriptedServer) -> None:
-    class BrokenFeed(Feed[Any]):
-        async def open_until(self, ends_at: float | None) -> None:
-            raise ZeroDivisionError
-
-    async with WebSocketClient(server.url) as client:
-        registration = client.on("task.*", print)
-        waiting = asyncio.ensure_future(registration)
-        await asyncio.sleep(0)
-        registration.task.cancel()
-        with pytest.raises(ClientClosedError, match="ended from outside"):
-            await waiting
-        opening, _ = client.handler_opening("task.*", {})
-        broken = Registration("task.*", print, None, lambda opening: BrokenFeed(client, opening), opening)
-        with pytest.raises(RealtimeError, match="ended by ZeroDivisionError"):
-            await broken
-        assert broken.error is not None
-
-
-def test_registrations_of_many_threads_are_all_kept(server: ScriptedServer) -> None:
-    class SlowSet(set[Any]):
-        """Gives other threads their turn in the middle of being read."""
-
-        def __iter__(self) -> Iterator[Any]:
-            for each in super().__iter__():
-                time.sleep(0.05)
-                yield each
-
-    with BlockingWebSocketClient(server.url) as client:
-        kept = client.on("task.*", print)
-        client._registrations = SlowSet([kept])
-        made = [kept]
-        threads = [threading.Thread(target=lambda: made.append(client.on("task.*", print))) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(5)
-        assert len(made) == 5
-        assert set(client._registrations) == set(made)
 
 
 async def test_closing_on_one_loop_ends_what_runs_on_others(server: ScriptedServer) -> None:
@@ -1062,24 +749,6 @@ async def test_a_closed_pool_ends_the_connection_and_is_no_defect(
             await client.subscribe("tasks", deadline_seconds=2).open()
         assert client.state is ConnectionState.CLOSED
     assert "inside the client" not in caplog.text
-
-
-def test_a_blocking_handler_may_call_the_client_and_close_it(server: ScriptedServer) -> None:
-    with BlockingWebSocketClient(server.url) as client:
-        seen: list[int] = []
-        done = threading.Event()
-
-        def handler(event: Any) -> None:
-            with client.subscribe("tasks", start="start") as feed:
-                seen.append(next(feed).seq)
-            client.close()
-            done.set()
-
-        client.on("task.*", handler)
-        server.append("tasks", "task.failed")
-        assert done.wait(5)
-        assert seen == [1]
-        assert client.closed
 
 
 def test_a_feed_can_be_closed_from_another_thread(server: ScriptedServer) -> None:
@@ -1124,7 +793,7 @@ def run_script(server: ScriptedServer, script: str, *, interrupt_after: str | No
     """Runs a program of the blocking client; Ctrl-C is pressed once it has printed `interrupt_after`."""
     head = (
         "import os, sys, time, threading\n"
-        "from playcall.services.websocket_client import BlockingWebSocketClient\n"
+        "from playcall.services.blocking_websocket_client import BlockingWebSocketClient\n"
         f"client = BlockingWebSocketClient({server.url!r})\n"
     )
     process = subprocess.Popen(

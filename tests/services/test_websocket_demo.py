@@ -15,9 +15,12 @@ def test_the_demo_survives_the_backend_being_killed_and_receives_every_event_onc
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     lines = done.stdout.splitlines()
-    assert sum("agents     #1    agent.created: reader" in line for line in lines) == 1
-    assert sum("agents     #2    agent.created: writer" in line for line in lines) == 1
-    assert sum("handler    #1    playbook.created" in line for line in lines) == 1
-    assert any(line.startswith("* ready -> backoff") for line in lines)
-    assert "received 3, repeated 0, gaps 0, reconnects 1" in lines
-    assert lines[-1] == "* closing -> closed: closed by the user"
+    for number, kind in enumerate(["created", "started", "changed", "changed", "completed"], 1):
+        assert sum(f"runs     #{number}   run.{kind}" in line for line in lines) == 1
+    tasks = [line for line in lines if line.startswith("  tasks")]
+    assert [int(line.split("#")[1].split()[0]) for line in tasks] == list(range(1, len(tasks) + 1))
+    assert sum("handler  #1   agent.created   reader" in line for line in lines) == 1
+    assert any(line.startswith("* connection: ready -> backoff") for line in lines)
+    assert "* tasks: live -> ended" in lines
+    assert f"received {1 + 5 + len(tasks)}, repeated 0, gaps 0, reconnects 1" in lines
+    assert lines[-1] == "* connection: closing -> closed: closed by the user"

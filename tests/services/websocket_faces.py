@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
+from playcall.realtime.blocking_handlers import BlockingRegistration
 from playcall.realtime.feed import BlockingFeed
-from playcall.services.websocket_client import BlockingWebSocketClient, WebSocketClient
+from playcall.services.blocking_websocket_client import BlockingWebSocketClient
+from playcall.services.websocket_client import WebSocketClient
 
 
 class Face(Protocol):
@@ -80,3 +82,33 @@ class BlockingFace:
 
     async def close(self) -> None:
         await asyncio.to_thread(self.client.close)
+
+
+FACES: dict[str, type[AsyncFace] | type[BlockingFace]] = {"async": AsyncFace, "blocking": BlockingFace}
+MakeFace = Callable[..., Face]
+
+
+async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    """Waits for what another thread does."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def take(feed: Any, count: int, seconds: float = 5) -> list[Any]:
+    items: list[Any] = []
+    async with asyncio.timeout(seconds):
+        while len(items) < count:
+            items.append(await anext(feed))
+    return items
+
+
+def seqs(items: list[Any]) -> list[int]:
+    return [item.seq for item in items]
+
+
+async def replay(registration: Any) -> int:
+    """`registration.replay()` of either face."""
+    if isinstance(registration, BlockingRegistration):
+        return await asyncio.to_thread(registration.replay)
+    return await registration.replay()

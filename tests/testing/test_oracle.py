@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from playcall.errors import EventGapError
 from playcall.models import Cursor, EventId
 from playcall.models.event import RunData, UnknownEvent
-from playcall.models.frames import EventPage
 from playcall.models.run import Run
 from playcall.realtime.items import Gap
 from playcall.services.run_service import RunSnapshot
-from playcall.testing.oracle import DeliveryOracle, Seen, _Reading, judge
+from playcall.testing.oracle import DeliveryOracle, Seen, judge
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -115,50 +113,3 @@ def test_a_random_fault_is_always_seen(seed: int) -> None:
         other = (spot + chance.randrange(1, 50)) % 50
         seen[spot], seen[other] = seen[other], seen[spot]
     assert not judge(log, seen).ok
-
-
-# --- the log over HTTP ------------------------------------------------------------------------------------------------
-
-
-def page(*seqs: int, after: int, head: int, more: list[object] | None = None) -> EventPage:
-    frames: list[object] = []
-    if seqs:
-        dumped = [each.model_dump() for each in events(*seqs)]
-        frames.append({"op": "events", "sid": "t", "prev": after, "to": seqs[-1], "events": dumped})
-    return EventPage.model_validate({"epoch": "a", "seq": after, "head": head, "frames": [*frames, *(more or [])]})
-
-
-def test_a_log_is_read_page_by_page_from_where_the_last_one_ended() -> None:
-    reading = _Reading("run:1")
-    assert reading.question == {"topic": "run:1", "from": "start", "limit": 1000}
-    reading.take(page(1, 2, after=0, head=4))
-    assert reading.more
-    assert reading.question["from"] == "a:2"
-    reading.take(page(3, 4, after=2, head=4, more=[{"op": "ended", "sid": "t", "reason": "finished"}]))
-    assert not reading.more
-    assert [event.seq for event in reading.events] == [1, 2, 3, 4]
-
-
-def test_an_empty_log_is_read_at_once() -> None:
-    reading = _Reading("tasks")
-    reading.take(page(after=0, head=0))
-    assert (reading.more, reading.events) == (False, [])
-
-
-def test_an_answer_that_leads_no_further_is_not_asked_for_ever() -> None:
-    reading = _Reading("tasks")
-    reading.take(page(after=3, head=9))
-    assert not reading.more
-
-
-def test_a_gap_while_the_log_is_read_is_an_error_and_not_a_short_log() -> None:
-    gap_frame = {
-        "op": "gap",
-        "sid": "t",
-        "reason": "expired",
-        "lost_after": {"epoch": "a", "seq": 2},
-        "resume": {"epoch": "a", "seq": 7},
-    }
-    with pytest.raises(EventGapError) as caught:
-        _Reading("tasks").take(page(1, 2, after=0, head=9, more=[gap_frame]))
-    assert caught.value.resume == Cursor("a", 7)

@@ -6,7 +6,7 @@ A line that must be an error carries both checkers' ignores; an ignore that igno
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
@@ -69,6 +69,10 @@ def blocking() -> None:
         assert_type(client.tools.execute("t", {"a": 1}), ToolResult)
         for item in client.runs.watch("r", start=Cursor("e", 1)):
             assert_type(item, RunSnapshot | AnyEvent)
+        with client.runs.live("r") as live:
+            assert_type(live.value, Run)
+            assert_type(live.changes(), Iterator[Run])
+        assert_type(client.events.history("tasks", "start", Cursor("e", 9)), BlockingIterator[AnyEvent])
         assert_type(client.status.current, Status)
         assert_type(client.status.current.state, ConnectionState)
         assert_type(client.status.wait_until_ready(5), Status)
@@ -84,6 +88,7 @@ def blocking() -> None:
         client.playbooks.gte("p")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         client.playbooks.list(tga="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         client.playbooks.run("p", {"a": 1})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.runs.live(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.runs.watch("r", start="beginning")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         client.with_options(attempts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         for playbook in client.playbooks.list():
@@ -102,8 +107,13 @@ async def awaiting() -> None:
         assert_type(client.playbooks.list(), AsyncIterator[Playbook])
         async for playbook in client.playbooks.list():
             assert_type(playbook, Playbook)
-        async for item in client.runs.watch("r"):
+        async for item in client.runs.watch("r", on_gap="snapshot"):
             assert_type(item, RunSnapshot | AnyEvent)
+        async with client.runs.live("r") as live:
+            assert_type(live.value, Run)
+            assert_type(live.changes(), AsyncIterator[Run])
+        with client.runs.live("r"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+            pass
         assert_type(await client.status.wait_until_ready(), Status)
         assert_type(client.status.monitor(), Monitor)
         assert_type(client.with_options(retry=RetryPolicy()), AsyncPlaycall)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..errors import PlaycallError
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent
-from .items import Gap
+from .items import Gap, Snapshot
+from .plain_items import PlainItem
 
 __all__ = ["Batch", "Buffer", "Ended"]
 
@@ -19,11 +20,12 @@ __all__ = ["Batch", "Buffer", "Ended"]
 class Batch:
     """Items in order. After the last of them everything up to `to` has been taken; it is in `to.epoch` throughout.
 
-    `credit` is how many of them the server was given credit for: events, not gaps.
+    `to` is None where the server knows no cursors. `credit` is how many of them the server was given credit for: events,
+    nothing else; or, where it knows none, how many of them take up the consumer's window.
     """
 
-    items: Sequence[AnyEvent | Gap]
-    to: Cursor
+    items: Sequence[AnyEvent | Gap | Snapshot | PlainItem]
+    to: Cursor | None
     credit: int
 
 
@@ -38,7 +40,7 @@ class Buffer:
     """Filled on the loop's thread, emptied on the consumer's, which may be the same.
 
     It needs no bound of its own: the server's credit is `window` events, and batches are cut so that credit flows back
-    while a large frame is still being worked off.
+    while a large frame is still being worked off. Where a server knows no credit, the session drops what is too much.
     """
 
     def __init__(self, window: int) -> None:
@@ -58,7 +60,7 @@ class Buffer:
             batches = [Batch(events, to, len(events))]
         else:
             parts = [events[at : at + cut] for at in range(0, len(events), cut)]
-            batches = [Batch(part, Cursor(to.epoch, part[-1].seq), len(part)) for part in parts[:-1]]
+            batches = [Batch(part, Cursor(to.epoch, part[-1].seq, part[-1].id), len(part)) for part in parts[:-1]]
             batches.append(Batch(parts[-1], to, len(parts[-1])))
         with self._lock:
             if self._dropped:
@@ -70,10 +72,20 @@ class Buffer:
                 self._wake_consumer()
 
     def put_gap(self, gap: Gap) -> None:
+        self._put(Batch((gap,), gap.resume, 0))
+
+    def put_snapshot(self, snapshot: Snapshot) -> None:
+        self._put(Batch((snapshot,), snapshot.cursor, 0))
+
+    def put_plain(self, item: PlainItem) -> None:
+        """Of a server that knows no cursors; its session does not give more than the window."""
+        self._put(Batch((item,), None, 1))
+
+    def _put(self, batch: Batch) -> None:
         with self._lock:
             if self._dropped:
                 return
-            self._batches.append(Batch((gap,), gap.resume, 0))
+            self._batches.append(batch)
             self._wake_consumer()
 
     def end(self, error: PlaycallError | None) -> None:

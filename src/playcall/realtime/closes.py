@@ -1,4 +1,4 @@
-"""What each close code and each refused upgrade asks of the client: a table (docs/realtime.md, «The client», rule 8)."""
+"""What each close code and each refused upgrade asks of the client: a table (docs/realtime-protocol.md, «The client», rule 8)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class Reaction(Enum):
     RENEW = "renew the credentials once for each READY, then fatal"
     IDENTIFY = "ask who the caller is: refused there too is fatal, else the path is blocked"
     WAIT = "wait as told"
-    BLOCKED = "no WebSocket on this path"
+    BLOCKED = "no WebSocket on this path: fall back"
+    UNANSWERED = "reconnect; the path may be blocked without a word: fall back"
+    NOWHERE = "fatal: nothing can be reached at this address"
     SUBJECT = "fatal: the token is another caller's"
     VERSION = "fatal: the far end speaks another version"
 

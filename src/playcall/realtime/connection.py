@@ -7,50 +7,61 @@ import contextvars
 import logging
 import math
 import os
-import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias
 
 from ..errors import (
     ClientClosedError,
-    ConfigurationError,
-    InvalidArgumentError,
     PlaycallError,
     RealtimeAuthError,
+    RealtimeError,
     RealtimeTimeoutError,
     StatusError,
 )
+from ..models.cursor import Cursor
 from .buffer import Buffer
-from .codec import UnreadableFrameError, decode, encode
+from .codec import UnreadableFrameError, encode
+from .credentials import CredentialSource, NoCredentialsError
 from .effects import (
     Answered,
     CheckIdentity,
     Connect,
     DeclareGap,
     Deliver,
+    DeliverSnapshot,
     Disconnect,
     Effect,
     End,
+    Give,
+    Introduce,
     Moved,
+    Probe,
+    Puzzled,
     RefreshToken,
     RenewCredentials,
     Send,
+    SendText,
+    SentFrame,
+    SubscriptionMoved,
+    TakeSnapshot,
+    TellGap,
 )
-from .items import Want
-from .session import RENEW_SECONDS, Session
-from .states import ConnectionState, RealtimePicture, StateChange, SubscriptionPicture
-from .subscription import Subscription
+from .items import Gap, Snapshot, TopicState, Want
+from .lifeline import HANDSHAKE_SECONDS, Lifeline
+from .states import ConnectionState, RealtimePicture, StateChange, SubscriptionChange, SubscriptionPicture
 from .transports.base import Closed, Link, LinkLostError, Transport, UpgradeRefusedError
 
 if TYPE_CHECKING:
-    from ..http.auth import Credentials
     from ..http.authenticator import Authenticator
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "ReadState"]
 
 P = ParamSpec("P")
+
+ReadState: TypeAlias = Callable[[str], Awaitable[tuple[TopicState, Cursor]]]
+"""Reads the state that a topic's events change, and its place in the log, of one moment. Raises RequestError."""
 
 log = logging.getLogger("playcall.realtime")
 
@@ -90,21 +101,27 @@ class Connection:
 
     def __init__(
         self,
+        session: Lifeline,
         transport: Transport,
         authenticator: Authenticator | None,
         *,
-        client: str,
-        on_change: Callable[[StateChange], None],
+        fallback: Transport | None = None,
+        read_state: ReadState | None = None,
+        on_change: Callable[[StateChange | SubscriptionChange], None],
     ) -> None:
+        """Drives `session`, which is this connection's alone, over `transport`, or over `fallback` where it says so."""
         self.loop = asyncio.get_running_loop()
         self.pid = os.getpid()
+        self._session = session
         self._transport = transport
-        self._authenticator = authenticator
-        self._credentials: Credentials | None = None
+        self._fallback = fallback if fallback is not None else transport
+        self._credentials = CredentialSource(authenticator)
+        self._read_state = read_state
         self._on_change = on_change
-        self._session = Session(random=random.random, client=client)
         self._attempt: _Attempt | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
+        self._snapshots: dict[int, asyncio.Task[None]] = {}
         self._buffers: dict[int, Buffer] = {}
         self._answers: dict[int, asyncio.Future[PlaycallError | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -126,7 +143,7 @@ class Connection:
             RealtimeError: it was refused, or the connection failed for good.
             ClientClosedError: closed before or meanwhile.
         """
-        _check_sendable(want)
+        self._session.check(want)
         key = self._session.subscribe(self.loop.time(), want)
         self._buffers[key] = buffer
         answer: asyncio.Future[PlaycallError | None] = self.loop.create_future()
@@ -158,6 +175,8 @@ class Connection:
         """No longer wanted; its buffer gets nothing more."""
         self._session.unsubscribe(key)
         self._buffers.pop(key, None)
+        if (reading := self._snapshots.pop(key, None)) is not None:
+            reading.cancel()
         self._flush()
 
     def taken(self, key: int, count: int) -> None:
@@ -189,33 +208,41 @@ class Connection:
     def picture(self) -> RealtimePicture:
         """Readable from any thread; figures may be a moment apart."""
         session = self._session
-        desired = session.desired
+        tally = session.tally
         waiting = session.state is ConnectionState.BACKOFF
-        subscriptions = tuple(
-            SubscriptionPicture(
-                topic=each.want.topic,
-                types=each.want.types,
-                state=each.state,
-                received=each.cursor,
-                lag=each.lag,
-                buffered=0 if (buffer := self._buffers.get(each.key)) is None else buffer.size,
-            )
-            for each in desired.all
-        )
         return RealtimePicture(
             state=session.state,
-            transport=self._transport.name,
+            transport=(self._fallback if session.way.in_use else self._transport).name,
+            fallback=session.way.why,
             connection_id=session.connection_id,
             problem=session.problem,
             retry_in_seconds=max(0.0, session.next_timer - self.loop.time()) if waiting else None,
             latency_seconds=session.latency_seconds,
             attempts=session.attempts,
             reconnects=session.reconnects,
-            received=desired.received,
-            repeated=desired.repeated,
-            gaps=desired.gaps,
-            subscriptions=subscriptions,
+            received=tally.received,
+            repeated=tally.repeated,
+            gaps=tally.gaps,
+            set_aside=0,
+            unreadable=tally.unreadable,
+            passed_over=tally.passed_over,
+            outages=tuple(session.outages),
+            subscriptions=tuple(
+                SubscriptionPicture(
+                    topic=each.topic,
+                    types=each.types,
+                    state=each.state,
+                    received=each.received,
+                    lag=_lag(each.head, each.received),
+                    buffered=0 if (buffer := self._buffers.get(each.key)) is None else buffer.size,
+                )
+                for each in session.standings
+            ),
         )
+
+    def head_of(self, key: int) -> int | None:
+        """The newest entry that was heard of in the log of this subscription; None while nothing was, or it has ended."""
+        return next((each.head for each in self._session.standings if each.key == key), None)
 
     # --- closing ------------------------------------------------------------------------------------------------------
 
@@ -223,6 +250,8 @@ class Connection:
         """Ends every subscription and the connection; returns when nothing of it runs any more. Safe to call again."""
         self._session.close()
         self._flush()
+        for errand in self._errands:
+            errand.cancel()  # what it would find out is of no more use
         tasks = {task for task in self._tasks if task is not asyncio.current_task()}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -270,13 +299,16 @@ class Connection:
             case Deliver(key, events, to):
                 if (buffer := self._buffers.get(key)) is not None:
                     buffer.put_events(events, to)
+            case Give(key, event):
+                if (buffer := self._buffers.get(key)) is not None:
+                    buffer.put_plain(event)
             case Send(frame):
-                if (attempt := self._attempt) is not None:
-                    attempt.outbox.append(encode(frame))
-                    attempt.has_output.set()
-            case Connect():
+                self._send(encode(frame))
+            case SendText(text):
+                self._send(text)
+            case Connect(fallback):
                 self._attempt = attempt = _Attempt()
-                attempt.task = self._spawn(self._run(attempt))
+                attempt.task = self._spawn(self._run(attempt, self._fallback if fallback else self._transport))
             case Disconnect(code, reason):
                 if self._attempt is not None:
                     self._attempt.end(code, reason)
@@ -286,18 +318,41 @@ class Connection:
             case DeclareGap(key, gap):
                 if (buffer := self._buffers.get(key)) is not None:
                     buffer.put_gap(gap)
+            case DeliverSnapshot(key, snapshot):
+                if (buffer := self._buffers.get(key)) is not None:
+                    buffer.put_snapshot(snapshot)
+            case TellGap(key, gap, in_stream):
+                log.warning("%s", gap, extra={"event": "realtime.gap", "topic": gap.topic, "reason": gap.reason})
+                if in_stream and (buffer := self._buffers.get(key)) is not None:
+                    buffer.put_plain(gap)
+            case Puzzled(why):
+                log.warning("%s; more on this connection are only counted", why, extra={"event": "realtime.unreadable"})
+            case Introduce():
+                self._session.introduce(self.loop.time(), self._credentials.token)
             case End(key, error):
                 self._answer(key, error)
                 if (buffer := self._buffers.pop(key, None)) is not None:
                     buffer.end(error)
             case Moved(change):
                 self._moved(change)
+            case SubscriptionMoved(change):
+                self._tell(change)
+            case TakeSnapshot(key, gap):
+                if key not in self._snapshots:
+                    self._snapshots[key] = self._send_out(self._take_snapshot(key, gap))
             case RenewCredentials():
-                self._spawn(self._renew())
+                self._send_out(self._renew())
             case RefreshToken():
-                self._spawn(self._refresh())
+                self._send_out(self._refresh())
             case CheckIdentity():
-                self._spawn(self._check_identity())
+                self._send_out(self._check_identity())
+            case Probe(greeting):
+                self._send_out(self._probe(greeting))
+
+    def _send(self, text: str) -> None:
+        if (attempt := self._attempt) is not None:
+            attempt.outbox.append(text)
+            attempt.has_output.set()
 
     def _answer(self, key: int, error: PlaycallError | None) -> None:
         answer = self._answers.pop(key, None)
@@ -314,6 +369,9 @@ class Connection:
             change.why,
             extra={"event": "realtime.state", "before": str(change.old), "after": str(change.new)},
         )
+        self._tell(change)
+
+    def _tell(self, change: StateChange | SubscriptionChange) -> None:
         try:
             self._on_change(change)
         except Exception:
@@ -343,16 +401,21 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _send_out(self, errand: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """As `_spawn`, for what closing need not wait for."""
+        task = self._spawn(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task
+
     # --- one connection -----------------------------------------------------------------------------------------------
 
-    async def _run(self, attempt: _Attempt) -> None:
+    async def _run(self, attempt: _Attempt, transport: Transport) -> None:
         session = self._session
         link: Link | None = None
         try:
-            credentials = await self._current_credentials()
-            headers: Mapping[str, str] = {} if credentials is None else credentials.headers
             limit = min(MOST_FRAME_BYTES, max(LEAST_FRAME_BYTES, session.max_frame_bytes or 0))
-            link = await self._transport.dial(headers, max_frame_bytes=limit)
+            link = await transport.dial(self._credentials.headers, max_frame_bytes=limit)
             session.opened(self.loop.time())
             self._flush()
             await self._converse(attempt, link)
@@ -364,7 +427,7 @@ class Connection:
             # What we share with the HTTP client was closed: we are to end as well.
             if not attempt.over:
                 self._abandon()
-        except _NoCredentialsError as error:
+        except NoCredentialsError as error:
             self._report(attempt, session.no_credentials, error.message, refused=error.refused)
         except UpgradeRefusedError as error:
             self._report(attempt, session.refused, error.status, error.retry_after_seconds, error.detail)
@@ -395,13 +458,12 @@ class Connection:
                 if isinstance(got, Closed):
                     self._report(attempt, session.closed, got.code, got.reason)
                     return
-                frame = decode(got)
             except UnreadableFrameError as error:
                 self._report(attempt, session.unreadable, str(error), sid=error.sid)
                 return
+            op = session.receive(self.loop.time(), got)
             if log.isEnabledFor(logging.DEBUG):
-                log.debug("frame %s", frame.op, extra={"event": "realtime.frame", "op": frame.op})
-            session.received(self.loop.time(), frame)
+                log.debug("frame %s", op, extra={"event": "realtime.frame", "op": op})
             self._flush()
             frames += 1
             if frames % FRAMES_A_TURN == 0:
@@ -432,87 +494,78 @@ class Connection:
         if self._attempt is attempt:
             self._attempt = None
 
-    # --- credentials --------------------------------------------------------------------------------------------------
-
-    async def _current_credentials(self) -> Credentials | None:
-        if self._authenticator is None:
-            return None
-        try:
-            self._credentials = await self._authenticator.credentials()
-        except ClientClosedError:
-            raise
-        except Exception as error:
-            raise _NoCredentialsError(_said(error), refused=_is_refusal(error)) from error
-        return self._credentials
+    # --- errands ------------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
         """Credentials were refused: are there others?"""
-        outcome: Literal["new", "same", "failed"] = "same"
-        if self._authenticator is not None and self._credentials is not None:
-            try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    outcome = "new" if await self._authenticator.renew(self._credentials) else "same"
-            except ClientClosedError:
-                self._abandon()
-                return
-            except Exception as error:
-                outcome = "same" if _is_refusal(error) else "failed"
-                log.warning("credentials were not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
+        try:
+            outcome = await self._credentials.renew()
+        except ClientClosedError:
+            self._abandon()
+            return
         self._session.renewed(self.loop.time(), outcome)
         self._flush()
 
     async def _refresh(self) -> None:
         """The token in use will expire: a newer one goes in-band, so that nothing is interrupted."""
-        bearer: str | None = None
-        used = self._credentials
-        if self._authenticator is not None and used is not None:
-            try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    # What is cached may be as old as what we use; a lapse elsewhere may have brought a newer one.
-                    current = await self._authenticator.credentials()
-                    if current.bearer == used.bearer and await self._authenticator.renew(used):
-                        current = await self._authenticator.credentials()
-                if current.bearer != used.bearer:
-                    bearer, self._credentials = current.bearer, current
-            except Exception as error:
-                log.warning("the token was not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
+        bearer = await self._credentials.newer_bearer()
         self._session.token(self.loop.time(), bearer)
         self._flush()
 
     async def _check_identity(self) -> None:
-        headers: Mapping[str, str] = {} if self._credentials is None else self._credentials.headers
         try:
-            known = await self._transport.is_known(headers)
+            known = await self._transport.is_known(self._credentials.used)
         except ClientClosedError:
             self._abandon()
             return
-        self._session.identity(known)
+        self._session.identity(self.loop.time(), known)
+        self._flush()
+
+    async def _probe(self, greeting: SentFrame) -> None:
+        """Whether a WebSocket can be opened again: it must answer, as some that are on the way only pretend to."""
+        possible = False
+        link: Link | None = None
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                link = await self._transport.dial(self._credentials.headers, max_frame_bytes=LEAST_FRAME_BYTES)
+                await link.send(encode(greeting))
+                possible = isinstance(await link.receive(), str)
+        except (PlaycallError, UnreadableFrameError, TimeoutError) as error:
+            why = error.message if isinstance(error, PlaycallError) else type(error).__name__
+            log.info("the WebSocket cannot be opened yet: %s", why, extra={"event": "realtime.probe_failed"})
+        finally:
+            if link is not None:
+                await link.close(1000, "it can be opened again")
+        self._session.probed(self.loop.time(), possible)
+        self._flush()
+
+    async def _take_snapshot(self, key: int, gap: Gap) -> None:
+        """The state after a gap, for whoever wants to go on from it."""
+        try:
+            if self._read_state is None:
+                raise RealtimeError('on_gap="snapshot" needs a backend that keeps our contract')
+            state, cursor = await self._read_state(gap.topic)
+        except PlaycallError as error:
+            self._snapshots.pop(key, None)
+            self._session.no_snapshot(self.loop.time(), key, error, final=_is_final(error))
+        except Exception as error:
+            # Ours: the subscription ends, and nothing else suffers.
+            log.exception("a state could not be read", extra={"event": "realtime.defect"})
+            self._snapshots.pop(key, None)
+            ended = RealtimeError(f"the state of {gap.topic} could not be read ({type(error).__name__})")
+            self._session.no_snapshot(self.loop.time(), key, ended, final=True)
+        else:
+            self._snapshots.pop(key, None)
+            self._session.snapshot(key, Snapshot(gap, state, cursor))
         self._flush()
 
 
-def _check_sendable(want: Want) -> None:
-    """Raises InvalidArgumentError where the frame that asks for `want` cannot be encoded."""
-    try:
-        encode(Subscription(0, want).ask("s0", 0))
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"the subscription to {want.topic!r} cannot be said in JSON ({type(error).__name__})"
-        ) from None
-
-
-class _NoCredentialsError(PlaycallError):
-    def __init__(self, message: str, *, refused: bool) -> None:
-        super().__init__(message)
-        self.refused = refused
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether asking again would not help: the token endpoint said no, or the provider gave no token."""
+def _is_final(error: PlaycallError) -> bool:
+    """Whether the state cannot be had later either: it is gone, not ours, or the client is closed."""
     if isinstance(error, StatusError):
-        return error.status in (400, 401, 403)
-    return isinstance(error, ConfigurationError | ClientClosedError)
+        return 400 <= error.status < 500 and error.status not in (408, 425, 429)
+    return isinstance(error, RealtimeError | ClientClosedError)
 
 
-def _said(error: Exception) -> str:
-    """Only the class of a foreign error: its text may hold the secret."""
-    return error.message if isinstance(error, PlaycallError) else type(error).__name__
+def _lag(head: int | None, received: Cursor | None) -> int | None:
+    return None if head is None or received is None else max(0, head - received.seq)

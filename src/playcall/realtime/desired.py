@@ -1,19 +1,30 @@
-"""What the user wants subscribed, reconciled with what the server says (docs/realtime.md, «The client», rules 1 to 5).
+"""What the user wants subscribed, reconciled with what the server says (docs/realtime-protocol.md, «The client», rules 1 to 5).
 
 Methods that may find the connection unfit return the reason to close it, else None.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from ..errors import EventGapError, PlaycallError, RealtimeError, RealtimeProtocolError, TopicForbiddenError
 from ..models.frames import Credit, Ended, ErrorFrame, Events, Subscribe, Subscribed, Unsubscribe
 from ..models.frames import Gap as GapFrame
 from . import schedule
-from .effects import Answered, DeclareGap, Deliver, Effect, End, Send
-from .items import Gap, Want
-from .states import SubscriptionState
+from .effects import (
+    Answered,
+    DeclareGap,
+    Deliver,
+    DeliverSnapshot,
+    Effect,
+    End,
+    Send,
+    SubscriptionMoved,
+    TakeSnapshot,
+)
+from .items import Gap, Snapshot, Want
+from .states import SubscriptionChange, SubscriptionState
 from .subscription import Subscription, Violation
 
 __all__ = ["BREAK_LIMIT", "Desired"]
@@ -62,15 +73,15 @@ class Desired:
         return list(self._all.values())
 
     @property
-    def next_timer(self) -> float | None:
-        """When `tick` is wanted."""
-        return min(self._retry_at.values()) if self._retry_at else None
+    def next_timer(self) -> float:
+        """When `tick` is wanted; infinite if never."""
+        return min(self._retry_at.values(), default=math.inf)
 
     # --- the user and the connection ----------------------------------------------------------------------------------
 
     def add(self, want: Want) -> int:
         self._last_key += 1
-        subscription = Subscription(self._last_key, want)
+        subscription = Subscription(self._last_key, want, self._moved)
         self._all[subscription.key] = subscription
         if self.connected:
             self._ask(subscription)
@@ -125,7 +136,7 @@ class Desired:
     def undone(self, effect: Effect, why: str) -> None:
         """The subscription that `effect` was for cannot go on."""
         subscription: Subscription | None = None
-        if isinstance(effect, Deliver | DeclareGap | Answered):
+        if isinstance(effect, Deliver | DeclareGap | DeliverSnapshot | TakeSnapshot | Answered):
             subscription = self._all.get(effect.key)
         elif isinstance(effect, Send) and isinstance(effect.frame, Subscribe | Credit):
             subscription = self._by_sid.get(effect.frame.sid)
@@ -192,15 +203,40 @@ class Desired:
         if subscription.want.on_gap == "raise":
             message = (
                 f"events of {topic} after {lost_after} are gone ({frame.reason}); read the state anew over HTTP and "
-                f'subscribe from its cursor, or from {resume}; on_gap="yield" goes on from there by itself'
+                f'subscribe from its cursor, or from {resume}; on_gap="yield" or on_gap="snapshot" does it by itself'
             )
             error = EventGapError(message, topic=topic, reason=frame.reason, lost_after=lost_after, resume=resume)
             self._end(subscription, error)
             return None
-        self._emit(DeclareGap(subscription.key, Gap(topic, frame.reason, lost_after, resume)))
-        subscription.cursor = resume
+        gap = Gap(topic, frame.reason, lost_after, resume)
+        if subscription.want.on_gap == "snapshot":
+            subscription.gap = gap
+        else:
+            self._emit(DeclareGap(subscription.key, gap))
+            subscription.cursor = resume
         # One gap is the log's affair. Gap after gap without progress must not spin, and counts as a broken chain.
         return self._broken(subscription, None)
+
+    def snapshot(self, key: int, snapshot: Snapshot) -> None:
+        """The state after a gap has been read: what follows its cursor follows it in the stream."""
+        subscription = self._all.get(key)
+        if subscription is None or subscription.gap is None:
+            return
+        subscription.gap = None
+        subscription.cursor = snapshot.cursor
+        self._emit(DeliverSnapshot(key, snapshot))
+        if self.connected:
+            self._ask(subscription)
+
+    def no_snapshot(self, now: float, key: int, error: PlaycallError, *, final: bool) -> None:
+        """The state could not be read: the subscription ends, or it is tried again later."""
+        subscription = self._all.get(key)
+        if subscription is None or subscription.gap is None:
+            return
+        if final:
+            self._end(subscription, error)
+        elif self.connected:
+            self._later(now, subscription)
 
     def on_ended(self, now: float, frame: Ended) -> None:
         subscription = self._by_sid.get(frame.sid)
@@ -245,10 +281,16 @@ class Desired:
     # --- one subscription ---------------------------------------------------------------------------------------------
 
     def _ask(self, subscription: Subscription) -> None:
-        """Subscribes from the cursor under a new sid; while the consumer's buffer is full, `taken` will do it."""
+        """Subscribes from the cursor under a new sid; while the consumer's buffer is full, `taken` will do it.
+
+        After a gap the state comes first, where the user wants it.
+        """
         if subscription.sid is not None:
             self._drop_sid(subscription.sid)
             subscription.detach()
+        if subscription.gap is not None:
+            self._emit(TakeSnapshot(subscription.key, subscription.gap))
+            return
         if subscription.room < 1:
             return
         self._last_sid += 1
@@ -297,6 +339,11 @@ class Desired:
         subscription.detach()
         subscription.retries += 1
         self._retry_at[subscription.key] = now + schedule.delay_seconds(subscription.retries, self._random)
+
+    def _moved(self, subscription: Subscription, old: SubscriptionState) -> None:
+        want = subscription.want
+        change = SubscriptionChange(subscription.key, want.topic, want.types, old, subscription.state)
+        self._emit(SubscriptionMoved(change))
 
     def _end(self, subscription: Subscription, error: PlaycallError | None) -> None:
         self._forget(subscription.key)

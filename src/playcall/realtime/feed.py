@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,12 +22,13 @@ from ..models.cursor import Cursor
 from ..models.ids import EventId
 from .buffer import Batch, Buffer, Ended
 from .connection import Connection
-from .cursors import CursorStore, StoredCursor
-from .items import Gap, Want
+from .cursors import AnyCursorStore, claim
+from .items import Gap, Snapshot, Want
 
 __all__ = ["BlockingFeed", "Feed", "Opener", "Opening"]
 
 ItemT = TypeVar("ItemT", covariant=True)
+T = TypeVar("T")
 
 
 class Opener(Protocol):
@@ -49,7 +50,7 @@ class Opening:
     want: Want
     wait: bool = True
     deadline_seconds: float | None = None
-    cursors: CursorStore | None = None
+    cursors: AnyCursorStore | None = None
     cursor_name: str = ""
 
 
@@ -61,18 +62,21 @@ class _FeedBase(Generic[ItemT]):
         self._opening = opening
         self._buffer = Buffer(opening.want.window)
         self._connection: Connection | None = None
+        self._opening_task: asyncio.Task[object] | None = None
         self._key = 0
         self._closed = False
+        self._over = False
+        """The consumer has been told that nothing follows."""
         self._items: Iterator[ItemT] = iter(())
         self._batch: Batch | None = None
         self._before: ItemT | None = None
         self._item: ItemT | None = None
         self._done: Cursor | None = None
         """Everything up to here was processed before the batch in hand."""
-        self._done_id: EventId | None = None
         self._unreported = 0
         self._report_at = max(1, opening.want.window // 4)
         self._saved: Cursor | None = None
+        """What the store has, as far as we know."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.topic!r}>"
@@ -87,8 +91,11 @@ class _FeedBase(Generic[ItemT]):
 
     @property
     def cursor(self) -> Cursor | None:
-        """The place of the item that was given last: subscribe from it to go on after that item. None before the first."""
-        return self._place(self._item) or self._done
+        """The place of the item that was given last, None before the first: `start=` it to go on after that item.
+
+        For effects that happen exactly once, keep it in the transaction that has the item's effect.
+        """
+        return self._place(self._item, self._batch) or self._done
 
     @property
     def processed(self) -> Cursor | None:
@@ -96,34 +103,78 @@ class _FeedBase(Generic[ItemT]):
 
         Leaving the `with` block normally counts it too; by an exception it does not. None while nothing was.
         """
-        return self._place(self._before) or self._done
+        return self._after(self._before)
 
     @property
     def buffered(self) -> int:
         """Items received that wait for the consumer, beyond the batch in hand."""
         return self._buffer.size
 
-    def _place(self, item: ItemT | None) -> Cursor | None:
-        if item is None or self._batch is None:
+    @property
+    def lag(self) -> int | None:
+        """How many log entries `processed` is behind the newest that was heard of; None while either is not known.
+
+        Entries that a filter leaves out count until it is known that they were.
+        """
+        connection, processed = self._connection, self.processed or self._given
+        head = None if connection is None else connection.head_of(self._key)
+        return None if head is None or processed is None else max(0, head - processed.seq)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its name in the store is its own still: not once it is over, or its loop or process is gone."""
+        return not self._closed and not self._over and (self._connection is None or self._connection.usable)
+
+    @property
+    def _given(self) -> Cursor | None:
+        start = self._opening.want.start
+        return start if isinstance(start, Cursor) else None
+
+    @staticmethod
+    def _place(item: object, batch: Batch | None) -> Cursor | None:
+        """Of an item in its batch, which is given because another thread may ask while the next one is begun."""
+        to = None if batch is None else batch.to
+        if item is None or to is None:
             return None
         if isinstance(item, Gap):
             return item.resume
-        return Cursor(self._batch.to.epoch, cast("_HasSeq", item).seq)
+        if isinstance(item, Snapshot):
+            return item.cursor
+        event = cast("_IsEvent", item)
+        return Cursor(to.epoch, event.seq, event.id)
+
+    def _after(self, item: ItemT | None) -> Cursor | None:
+        """How far things have come once `item` is processed: with the last of its batch, what a filter left out after it."""
+        batch = self._batch
+        if batch is None or batch.to is None or (batch.items and item is None):
+            return self._done
+        place = self._place(item, batch)
+        if batch.items and item is not batch.items[-1]:
+            return place
+        return place if place == batch.to and batch.to.event_id is None else batch.to
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
-    async def _open(self, ends_at: float | None) -> None:
+    async def _connect(self, ends_at: float | None, stored: Cursor | None) -> None:
         """On the loop's thread, whatever the face."""
-        opening = self._opening
-        want = opening.want
-        if opening.cursors is not None:
-            stored = await opening.cursors.load(opening.cursor_name)
-            if stored is not None:
-                want = replace(want, start=stored.cursor)
-                self._done = self._saved = stored.cursor
-        connection = await self._opener.connection()
-        self._key = await connection.open(want, self._buffer, wait=opening.wait, ends_at=ends_at)
-        self._connection = connection
+        self._opening_task = asyncio.current_task()
+        try:
+            opening = self._opening
+            want = opening.want if stored is None else replace(opening.want, start=stored)
+            self._done = self._saved = stored
+            if self._closed:  # by another thread, before it could see the task
+                raise ClientClosedError(f"the subscription to {self.topic} was closed before it was open")
+            connection = await self._opener.connection()
+            self._key = await connection.open(want, self._buffer, wait=opening.wait, ends_at=ends_at)
+            self._connection = connection
+            if self._is_closed():  # meanwhile, by another thread
+                connection.withdraw(self._key)
+        finally:
+            self._opening_task = None
+
+    def _is_closed(self) -> bool:
+        """As it is now, whatever it was a moment ago."""
+        return self._closed
 
     def _refuse_reopening(self) -> None:
         if self._connection is not None or self._closed:
@@ -157,37 +208,41 @@ class _FeedBase(Generic[ItemT]):
         return count
 
     def _start(self, batch: Batch) -> None:
-        self._finish_batch()
         self._batch = batch
-        # The items fit ItemT: gaps come only where on_gap="yield" asked for them.
+        # The items fit ItemT: gaps and snapshots come only where on_gap asked for them.
         self._items = cast("Iterator[ItemT]", iter(batch.items))
         if self._closed:  # by another thread, which has not seen these items
             self._items = iter(())
 
     def _finish_batch(self) -> None:
         """The item in hand, the last of its batch, was processed, and with it what a filter left out after it."""
-        if self._batch is not None:
-            self._done = self._batch.to
-            at_end = self._place(self._item) == self._done
-            self._done_id = None if self._item is None or not at_end else _id(self._item)
+        self._done = self._after(self._item)
         self._batch = None
         self._before = self._item = None
 
-    def _unsaved(self) -> tuple[CursorStore, StoredCursor] | None:
-        """What the durable store does not have yet."""
-        cursors, processed = self._opening.cursors, self.processed
-        if cursors is None or processed is None or processed == self._saved:
-            return None
-        self._saved = processed
-        event_id = self._done_id if self._before is None else _id(self._before)
-        return cursors, StoredCursor(processed, event_id)
+    # --- the store ----------------------------------------------------------------------------------------------------
 
-    def _mark_current(self) -> None:
-        """The block was left normally: what was in hand has been processed."""
-        self._before = self._item
+    def _claim(self) -> AnyCursorStore | None:
+        """The store, if there is one, in which our name is ours from now on."""
+        cursors = self._opening.cursors
+        if cursors is not None:
+            claim(self, cursors, self._opening.cursor_name)
+        return cursors
+
+    def _loaded(self, found: Cursor | None) -> Cursor | None:
+        if found is not None and not isinstance(found, Cursor):  # pyright: ignore[reportUnnecessaryIsInstance] - a store may be untyped
+            raise InvalidArgumentError(
+                f"load({self._opening.cursor_name!r}) of the cursor store gave {found!r}: it has to be a Cursor or None"
+            )
+        return found
+
+    def _unsaved(self) -> Cursor | None:
+        """What the store is to have once the item in hand is processed, None where it has it."""
+        reached = self._after(self._item)
+        return None if reached == self._saved else reached
 
 
-class _HasSeq(Protocol):
+class _IsEvent(Protocol):
     """An event, as far as a feed looks into it."""
 
     @property
@@ -219,7 +274,10 @@ class Feed(_FeedBase[ItemT]):
         """As `open`, bounded by a `time.monotonic()` moment; None for no bound."""
         self._refuse_reopening()
         try:
-            await self._open(ends_at)
+            stored = None
+            if (cursors := self._claim()) is not None:
+                stored = self._loaded(await _now(cursors.load(self._opening.cursor_name)))
+            await self._connect(ends_at, stored)
         except BaseException:
             await self.close()
             raise
@@ -243,32 +301,37 @@ class Feed(_FeedBase[ItemT]):
     ) -> None:
         await self.close()
         if exc_type is None:
-            self._mark_current()
-            await self._save()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """The item in hand has been processed: it counts, and is stored, now and not only when the next is asked for.
+
+        Raises: what the store raises; then it does not count.
+        """
+        cursors = self._opening.cursors
+        if cursors is not None and (reached := self._unsaved()) is not None:
+            await _now(cursors.save(self._opening.cursor_name, reached))
+            self._saved = reached
+        self._before = self._item
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ItemT:
-        for item in self._items:
-            self._before, self._item = self._item, item
-            if self._opening.cursors is not None:
-                await self._save()
-            return item
-        connection = self._opened()
         while True:
+            if self._opening.cursors is not None and not self._closed:
+                await self.settle()  # before anything moves: if the store raises, the item stays in hand
+            for item in self._items:
+                self._before, self._item = self._item, item
+                return item
+            connection = self._opened()
             if self._closed:
                 raise StopAsyncIteration
             self._finish_batch()
-            if self._opening.cursors is not None:
-                await self._save()
             batch = await self._take()
             self._start(batch)
             if count := self._count(batch):
                 connection.taken(self._key, count)
-            for item in self._items:
-                self._item = item
-                return item
 
     async def _take(self) -> Batch:
         ends_at = nearest(None)
@@ -280,16 +343,12 @@ class Feed(_FeedBase[ItemT]):
             if isinstance(taken, Batch):
                 return taken
             if isinstance(taken, Ended):
+                self._over = True
                 raise StopAsyncIteration if taken.error is None else taken.error
             if ends_at is None:
                 await ready
             else:
                 await asyncio.wait([ready], timeout=ends_at - time.monotonic())
-
-    async def _save(self) -> None:
-        if (unsaved := self._unsaved()) is not None:
-            cursors, stored = unsaved
-            await cursors.save(self._opening.cursor_name, stored)
 
 
 class BlockingFeed(_FeedBase[ItemT]):
@@ -301,20 +360,33 @@ class BlockingFeed(_FeedBase[ItemT]):
 
     def open(self) -> None:
         """As `Feed.open`."""
+        self.open_until(nearest(self._opening.deadline_seconds))
+
+    def open_until(self, ends_at: float | None) -> None:
+        """As `open`, bounded by a `time.monotonic()` moment; None for no bound."""
         self._refuse_reopening()
         try:
-            LoopThread.shared().call(self._open, nearest(self._opening.deadline_seconds))
+            stored = None
+            if (cursors := self._claim()) is not None:
+                stored = self._loaded(_wait(cursors.load(self._opening.cursor_name)))
+            LoopThread.shared().call(self._connect, ends_at, stored)
         except BaseException:
             self.close()  # an interrupt may have come when it was open already
             raise
 
     def close(self) -> None:
-        """As `Feed.close`."""
+        """As `Feed.close`. It also ends an `open` that waits in another thread."""
         self._shut()
-        connection = self._connection
-        if connection is not None and connection.usable:
-            with suppress(ClientClosedError):  # the interpreter is exiting, and ends it by itself
+        with suppress(ClientClosedError):  # the interpreter is exiting, and ends it by itself
+            connection = self._connection
+            if connection is not None and connection.usable:
                 LoopThread.shared().post(partial(connection.withdraw, self._key))
+            elif self._opening_task is not None:
+                LoopThread.shared().post(self._stop_opening)
+
+    def _stop_opening(self) -> None:
+        if self._opening_task is not None:
+            self._opening_task.cancel()
 
     def __enter__(self) -> Self:
         self.open()
@@ -325,32 +397,34 @@ class BlockingFeed(_FeedBase[ItemT]):
     ) -> None:
         self.close()
         if exc_type is None:
-            self._mark_current()
-            self._save()
+            self.settle()
+
+    def settle(self) -> None:
+        """As `Feed.settle`."""
+        cursors = self._opening.cursors
+        if cursors is not None and (reached := self._unsaved()) is not None:
+            _wait(cursors.save(self._opening.cursor_name, reached))
+            self._saved = reached
+        self._before = self._item
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ItemT:
-        for item in self._items:
-            self._before, self._item = self._item, item
-            if self._opening.cursors is not None:
-                self._save()
-            return item
-        connection = self._opened()
         while True:
+            if self._opening.cursors is not None and not self._closed:
+                self.settle()
+            for item in self._items:
+                self._before, self._item = self._item, item
+                return item
+            connection = self._opened()
             if self._closed:
                 raise StopIteration
             self._finish_batch()
-            if self._opening.cursors is not None:
-                self._save()
             batch = self._take(connection)
             self._start(batch)
             if count := self._count(batch):
                 LoopThread.shared().post(partial(connection.taken, self._key, count))
-            for item in self._items:
-                self._item = item
-                return item
 
     def _take(self, connection: Connection) -> Batch:
         ends_at = nearest(None)
@@ -363,6 +437,7 @@ class BlockingFeed(_FeedBase[ItemT]):
             if isinstance(taken, Batch):
                 return taken
             if isinstance(taken, Ended):
+                self._over = True
                 raise StopIteration if taken.error is None else taken.error
             if not connection.usable:
                 raise ClientClosedError("this subscription belongs to the process before the fork: make another")
@@ -370,14 +445,19 @@ class BlockingFeed(_FeedBase[ItemT]):
             left = -1 if ends_at is None else min(max(0, ends_at - time.monotonic()), threading.TIMEOUT_MAX)
             ready.acquire(timeout=left)
 
-    def _save(self) -> None:
-        if (unsaved := self._unsaved()) is not None:
-            cursors, stored = unsaved
-            LoopThread.shared().call(cursors.save, self._opening.cursor_name, stored)
+
+async def _now(said: Awaitable[T] | T) -> T:
+    """What a store answers, plain or awaitable."""
+    if isinstance(said, Awaitable):
+        return await said  # pyright: ignore[reportUnknownVariableType] - it thinks that a T may be awaitable itself
+    return said
 
 
-def _id(item: object) -> EventId | None:
-    return None if isinstance(item, Gap) else cast("_HasSeq", item).id
+def _wait(said: Awaitable[T] | T) -> T:
+    """`_now` for the calling thread: a plain method has run on it by now, a coroutine runs on the loop's."""
+    if isinstance(said, Awaitable):
+        return LoopThread.shared().call(_now, said)  # pyright: ignore[reportUnknownArgumentType] - as above
+    return said
 
 
 def _resolve(ready: asyncio.Future[None]) -> None:

@@ -1,4 +1,5 @@
-"""Handlers: one ordered queue each, so that nothing a handler does delays another, the reading or the heartbeats.
+"""Handlers on the async client: one ordered queue each, so that nothing a handler does delays another, the reading or
+the heartbeats.
 
 The queue is the handler's own subscription: when it is full, the server's credit is spent, and the log waits.
 """
@@ -6,137 +7,80 @@ The queue is the handler's own subscription: when it is full, the server's credi
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import inspect
-import logging
-import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Self
 
 from ..deadline import nearest
-from ..errors import ClientClosedError, PlaycallError, RealtimeError, RealtimeTimeoutError
-from ..loop_thread import LoopThread
+from ..errors import ClientClosedError, InvalidArgumentError, PlaycallError, RealtimeTimeoutError
 from ..models.event import AnyEvent
-from .feed import BlockingFeed, Feed, Opening
+from .feed import Feed, Opening
 from .items import Gap
+from .own_thread import OwnThread
+from .plain_items import PlainGap
+from .plain_protocol import EventT
+from .registration import Handler, Reactions, RegistrationBase
 
-__all__ = ["BlockingRegistration", "Handler", "OnHandlerGap", "Registration", "SetAside"]
+__all__ = ["Registration"]
 
-log = logging.getLogger("playcall.realtime")
-
-Handler: TypeAlias = Callable[[AnyEvent], Any] | Callable[[AnyEvent], Awaitable[Any]]
-"""Called with each event; what it returns is not looked at, beyond being awaited if it can be."""
-
-OnHandlerGap: TypeAlias = Callable[[Gap], Any]
-
-SET_ASIDE_KEPT = 1_000
-"""Events whose handler raised, the oldest dropped first."""
-SLOW_SECONDS = 0.1
-"""A sync handler that holds the event loop this long is warned of, once."""
+LOOP_MODULES = frozenset({"asyncio", "_asyncio", "uvloop", "anyio"})
+"""Whose objects may be touched on the loop's thread only."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """An event whose handler raised `error`; the ones after it were delivered all the same."""
+class _Turn:
+    """While the handler is called; `calls` counts it, and the replays that it has begun itself."""
 
-    event: AnyEvent
-    error: BaseException
-
-
-class _RegistrationBase:
-    """What a registration shows, and what becomes of an exception."""
-
-    def __init__(self, pattern: str, topic: str, handler: Handler, on_gap: OnHandlerGap | None) -> None:
-        self.pattern = pattern
-        self.topic = topic
-        self._handler = handler
-        self._on_gap = on_gap
-        self.handled = 0
-        """Events given to the handler, those that it raised for included."""
-        self.errors = 0
-        self.gaps = 0
-        self.set_aside: deque[SetAside] = deque(maxlen=SET_ASIDE_KEPT)
-        self.error: PlaycallError | None = None
-        """Why it ended by itself, None otherwise."""
-        self.active = True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.pattern!r} on {self.topic!r}>"
-
-    def _raised(self, event: AnyEvent, error: BaseException) -> None:
-        self.errors += 1
-        self.set_aside.append(SetAside(event, error))
-        log.error(
-            "the handler of %r raised for the event %s (%s); the event was set aside",
-            self.pattern,
-            event.id,
-            event.type,
-            exc_info=error,
-            extra={"event": "realtime.handler_failed", "event_id": event.id, "topic": self.topic},
-        )
-
-    def _lost(self, gap: Gap) -> None:
-        self.gaps += 1
-        log.warning(
-            "events of %s after %s are gone (%s); the handler of %r goes on after %s",
-            gap.topic,
-            gap.lost_after,
-            gap.reason,
-            self.pattern,
-            gap.resume,
-            extra={"event": "realtime.handler_gap", "topic": self.topic},
-        )
-        if self._on_gap is not None:
-            try:
-                self._on_gap(gap)
-            except Exception:
-                log.exception("the on_gap of %r raised", self.pattern, extra={"event": "realtime.callback_failed"})
-
-    def _ended(self, error: PlaycallError | None) -> None:
-        self.active = False
-        if error is None or isinstance(error, ClientClosedError):
-            return
-        self.error = error
-        log.error(
-            "the handler of %r gets no more events: %s",
-            self.pattern,
-            error,
-            extra={"event": "realtime.handler_ended", "topic": self.topic},
-        )
+    def __init__(self, owner: Registration[Any]) -> None:
+        self.owner = owner
+        self.calls = 0
 
 
-class Registration(_RegistrationBase):
+_turns: contextvars.ContextVar[tuple[_Turn, ...]] = contextvars.ContextVar("playcall_handler_turns", default=())
+
+
+class Registration(RegistrationBase[EventT]):
     """A handler on the async client. It is registered at once; `await` it to know that the server has answered.
 
-    A coroutine function is awaited. Any other runs on the event loop, like each of asyncio's callbacks, and must not
-    block it.
+    A coroutine function is awaited on the event loop. Any other function is called on a thread of the handler's own,
+    one event after another, so that it may sleep, compute or use blocking libraries. It must not touch what belongs to
+    the loop: `asyncio.create_task` raises there, and a `lambda` around `queue.put_nowait` may fail to wake who waits.
+    To fill an `asyncio.Queue`, give its `queue.put` as the handler, which also waits while the queue is full. Methods
+    of asyncio's own objects that are given directly (`queue.put_nowait`, `event.set`) are called on the loop.
+
+    The handler has a context of its own, which begins empty: neither deadlines nor other variables of whoever
+    registered it reach into it. A thread sees a copy.
     """
 
     def __init__(
         self,
         pattern: str,
         handler: Handler,
-        on_gap: OnHandlerGap | None,
+        reactions: Reactions,
         make_feed: Callable[[Opening], Feed[AnyEvent | Gap]],
         opening: Opening,
     ) -> None:
-        super().__init__(pattern, opening.want.topic, handler, on_gap)
+        super().__init__(pattern, opening, handler, reactions)
         self._feed = make_feed(opening)
         self._deadline_seconds = opening.deadline_seconds
-        self._warned = False
-        loop = asyncio.get_running_loop()
+        self._lock = asyncio.Lock()
+        self._idle: list[OwnThread] = []
+        """One, but for a handler that waits for its own replay: that one calls it on another."""
+        self._abandoned: concurrent.futures.Future[Any] | None = None
+        """A call on a thread whose caller was cancelled: it cannot be ended, so the next call waits for it."""
+        self._loop = loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[PlaycallError | None] = loop.create_future()
         # An empty context: the handler outlives the caller's deadline.
         self.task: asyncio.Task[None] = loop.create_task(self._run(), context=contextvars.Context())
 
-    def __await__(self) -> Generator[Any, None, Registration]:
+    def __await__(self) -> Generator[Any, None, Self]:
         return self._wait().__await__()
 
-    async def _wait(self) -> Registration:
+    async def _wait(self) -> Self:
         """Raises: RealtimeTimeoutError: no answer in time, and it was removed. RealtimeError: as a subscription's."""
         ends_at = nearest(self._deadline_seconds)
         try:
@@ -149,13 +93,65 @@ class Registration(_RegistrationBase):
             raise error
         return self
 
+    @property
+    def lag(self) -> int | None:
+        return self._feed.lag
+
+    @property
+    def is_caller(self) -> bool:
+        """Whether the code that asks was called by this handler, so that waiting for its task would never end."""
+        return self._own_turn() is not None
+
     def remove(self) -> None:
-        """No further event is handled; one that is being handled is finished. Safe to call again, and in the handler."""
+        """No further event is handled; one that is being handled is finished, and then counts as processed.
+
+        Safe to call again, and in the handler.
+        """
         self.active = False
         self._feed.stop()
         if not self._answered.done():
             self.task.cancel()  # it still waits for the server
             self._answer(ClientClosedError("the handler was removed before the server answered"))
+
+    async def replay(self) -> int:
+        """Gives each event that is set aside to the handler again, oldest first, between the events that arrive.
+
+        Those that succeed leave the queue; the others stay in their place, with their new error. Works after the end of
+        the registration too, and in the handler.
+
+        Returns:
+            How many succeeded.
+
+        Raises:
+            InvalidArgumentError: this is another event loop than the registration's.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise InvalidArgumentError("replay() belongs on the event loop on which the handler was registered")
+        succeeded = 0
+        try:
+            for number in self._aside.numbers:
+                async with self._turn():
+                    succeeded += await self._replay_one(number)
+        finally:
+            if self.task.done():
+                self._end_threads()
+        return succeeded
+
+    async def _replay_one(self, number: int) -> bool:
+        event = self._aside.take(number)
+        if event is None:
+            return False
+        try:
+            self.handled += 1
+            await self._call(self._handler, event)
+        except BaseException as error:
+            if _is_fault(error):
+                self._raised_again(number, event, error)
+                return False
+            self._aside.put_back(number)
+            raise
+        self._aside.done(number)
+        return True
 
     async def _run(self) -> None:
         # What stands here if it is cancelled: before the answer that is no success.
@@ -164,21 +160,26 @@ class Registration(_RegistrationBase):
             await self._feed.open_until(None)
             self._answer(None)
             async for item in self._feed:
-                if isinstance(item, Gap):
-                    self._lost(item)
-                else:
-                    await self._handle(item)
+                async with self._turn():
+                    if not self.active:  # removed while somebody's replay had the turn
+                        break
+                    if isinstance(item, Gap | PlainGap):
+                        await self._tell(item)
+                    else:
+                        await self._handle(item)
+                await self._feed.settle()
             error = None
         except PlaycallError as ended:
             error = ended
         except asyncio.CancelledError:
             raise
         except BaseException as ended:
-            error = _ended_by(self.pattern, ended)
+            error = self._ended_by(ended)
             if not isinstance(ended, Exception):
                 raise
         finally:
             self._feed.stop()
+            self._end_threads()
             self._answer(error)
             self._ended(error)
 
@@ -187,95 +188,91 @@ class Registration(_RegistrationBase):
             self._answered.set_result(error)
 
     async def _handle(self, event: AnyEvent) -> None:
-        began_at = time.monotonic()
         try:
             self.handled += 1
-            result = self._handler(event)
-            held = time.monotonic() - began_at
-            if inspect.isawaitable(result):
-                await result
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            await self._call(self._handler, event)
+        except BaseException as error:
+            if not _is_fault(error):
                 raise
-            self._raised(event, error)  # nobody cancels us: what the handler waited for was cancelled
-        except Exception as error:
             self._raised(event, error)
-        else:
-            if held > SLOW_SECONDS and not self._warned:
-                self._warned = True
-                log.warning(
-                    "the handler of %r held the event loop for %.2f s: make it async, or use the blocking client",
-                    self.pattern,
-                    held,
-                    extra={"event": "realtime.handler_slow", "topic": self.topic},
-                )
 
+    async def _tell(self, gap: Gap | PlainGap) -> None:
+        self._lost(gap)
+        if self._on_gap is not None:
+            try:
+                await self._call(self._on_gap, gap)
+            except Exception:
+                self._on_gap_raised()
 
-class BlockingRegistration(_RegistrationBase):
-    """A handler on the blocking client, on a thread of its own: it may call the client, sleep, or close it.
+    # --- calling it ---------------------------------------------------------------------------------------------------
 
-    A coroutine function runs on the loop's thread, one event after another, and must not call the blocking client.
-    """
-
-    def __init__(
-        self,
-        pattern: str,
-        handler: Handler,
-        on_gap: OnHandlerGap | None,
-        make_feed: Callable[[Opening], BlockingFeed[AnyEvent | Gap]],
-        opening: Opening,
-    ) -> None:
-        """Raises: as `BlockingFeed.open`; then nothing is registered."""
-        super().__init__(pattern, opening.want.topic, handler, on_gap)
-        self._feed = make_feed(opening)
-        self._feed.open()
-        self._thread = threading.Thread(target=self._run, name=f"playcall-on-{pattern}", daemon=True)
-        self._thread.start()
-
-    def remove(self) -> None:
-        """As `Registration.remove`; does not wait for the event that is being handled."""
-        self.active = False
-        self._feed.close()
-
-    def join(self, timeout_seconds: float) -> None:
-        """Waits for the handler to finish what it is doing, unless it is the handler who asks."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout_seconds)
-
-    def _run(self) -> None:
-        error: PlaycallError | None = None
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """One call at a time; what a call has begun itself, in its task, a task of its own or its thread, is part of it."""
+        turn = self._own_turn()
+        if turn is None:
+            await self._lock.acquire()
+            turn = _Turn(self)
+        turn.calls += 1
+        token = _turns.set((*_turns.get(), turn))
         try:
-            for item in self._feed:
-                if isinstance(item, Gap):
-                    self._lost(item)
-                else:
-                    self._handle(item)
-        except PlaycallError as ended:
-            error = ended
-        except BaseException as ended:  # its thread has nobody else to tell
-            error = _ended_by(self.pattern, ended)
+            if turn.calls == 1:
+                await self._abandoned_ended()
+            yield
         finally:
-            with suppress(Exception):  # it is over either way
-                self._feed.close()
-            self._ended(error)
+            _turns.reset(token)
+            turn.calls -= 1
+            if not turn.calls:
+                self._lock.release()
 
-    def _handle(self, event: AnyEvent) -> None:
+    def _own_turn(self) -> _Turn | None:
+        return next((each for each in _turns.get() if each.owner is self and each.calls), None)
+
+    async def _call(self, fn: Callable[[Any], Any], argument: AnyEvent | Gap | PlainGap) -> None:
+        result = fn(argument) if _runs_on_loop(fn) else await self._call_on_thread(fn, argument)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _call_on_thread(
+        self, fn: Callable[[Any], Any], argument: AnyEvent | Gap | PlainGap
+    ) -> Any:  # Any: as it returns
+        thread = self._idle.pop() if self._idle else OwnThread(f"playcall-on-{self.pattern}")
+        call = thread.submit(contextvars.copy_context().run, fn, argument)
         try:
-            self.handled += 1
-            result = self._handler(event)
-            if inspect.isawaitable(result):
-                LoopThread.shared().call(_await, result)
-        except Exception as error:
-            self._raised(event, error)
+            return await asyncio.wrap_future(call)
+        finally:
+            if call.done():
+                self._idle.append(thread)
+            else:
+                self._abandoned = call
+                thread.end()
+
+    async def _abandoned_ended(self) -> None:
+        if self._abandoned is not None:
+            ended = asyncio.wrap_future(self._abandoned)
+            await asyncio.wait([ended])
+            self._abandoned = None
+            if not ended.cancelled():
+                ended.exception()  # nobody is left to tell
+
+    def _end_threads(self) -> None:
+        """After what they are doing; another call would start one anew."""
+        while self._idle:
+            self._idle.pop().end()
 
 
-def _ended_by(pattern: str, error: BaseException) -> RealtimeError:
-    """What ended a handler from within that is no error of ours; `SystemExit` in a handler is one such."""
-    ended = RealtimeError(f"the handler of {pattern!r} was ended by {type(error).__name__}")
-    ended.__cause__ = error
-    return ended
+def _runs_on_loop(fn: Callable[[Any], Any]) -> bool:
+    while isinstance(fn, partial):
+        fn = fn.func
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+        return True
+    owner: object = getattr(fn, "__self__", None)
+    return any(cls.__module__.partition(".")[0] in LOOP_MODULES for cls in type(owner).__mro__)
 
 
-async def _await(awaitable: Awaitable[Any]) -> None:
-    await awaitable
+def _is_fault(error: BaseException) -> bool:
+    """Whether a handler raised it by itself; a cancellation is not, where it was our task that was cancelled."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, Exception)

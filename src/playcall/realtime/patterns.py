@@ -41,7 +41,7 @@ COLLECTION_TYPES: dict[str, tuple[str, ...]] = {
     topics.AGENTS: ("agent.created", "agent.changed", "agent.deleted"),
     topics.TOOLS: ("tool.created", "tool.changed", "tool.deleted"),
 }
-"""The types that a collection topic carries today (docs/realtime.md, «The log»)."""
+"""The types that a collection topic carries today (docs/realtime-protocol.md, «The log»)."""
 
 HIGH_RATE_TYPES = ("run.step.started", "run.step.finished", "run.log", "run.artifact.created", "task.progress")
 """Only in the topic of one run, task or agent."""
@@ -58,7 +58,7 @@ _NOUNS = {
 MAX_TOPIC_LENGTH = 100
 MAX_PATTERNS = 100
 MAX_PATTERN_LENGTH = 200
-"""What a server takes (docs/realtime.md, «The server»)."""
+"""What a server takes (docs/realtime-protocol.md, «The server»)."""
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""When to connect again (docs/realtime.md, «The client», rule 7): arithmetic over a count and a random number."""
+"""When to connect again (docs/realtime-protocol.md, «The client», rule 7): arithmetic over a count and a random number."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One subscription: its cursor, the chain of `prev` and `to`, and its credit (docs/realtime.md, «The client», rule 1)."""
+"""One subscription: its cursor, the chain of `prev` and `to`, and its credit (docs/realtime-protocol.md, «The client», rule 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, lt
 from typing import Literal
@@ -10,8 +10,9 @@ from typing import Literal
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent
 from ..models.frames import Events, Subscribe, Subscribed, WireCursor
-from .items import Want
-from .states import SubscriptionState
+from ..models.ids import EventId
+from .items import Gap, Want
+from .states import Standing, SubscriptionState
 
 __all__ = ["Subscription", "Taken", "Violation"]
 
@@ -37,29 +38,38 @@ class Subscription:
     """What is wanted, and how far it has been received. Knows nothing of the connection beyond its own `sid`.
 
     `sid` is set while the server knows of it on this connection. `breaks` counts broken chains since the cursor last
-    moved, `failed_connections` the connections closed over them.
+    moved, `failed_connections` the connections closed over them. `gap` is set while the state after it is awaited.
+
+    Args:
+        moved: Called with the state before, whenever `state` has changed.
     """
 
     __slots__ = (
         "_limit",
+        "_live_at",
+        "_moved",
         "_start_word",
+        "_state",
         "_used",
         "answered",
         "breaks",
         "buffered",
         "cursor",
         "failed_connections",
+        "gap",
         "head",
         "key",
         "retries",
         "sid",
-        "state",
         "want",
     )
 
-    def __init__(self, key: int, want: Want) -> None:
+    def __init__(
+        self, key: int, want: Want, moved: Callable[[Subscription, SubscriptionState], None] | None = None
+    ) -> None:
         self.key = key
         self.want = want
+        self._moved = moved
         self.cursor: Cursor | None = None
         self._start_word: Literal["start", "head"] = "head"
         if isinstance(want.start, Cursor):
@@ -67,15 +77,28 @@ class Subscription:
         else:
             self._start_word = want.start
         self.sid: str | None = None
-        self.state = SubscriptionState.PENDING
+        self._state = SubscriptionState.PENDING
+        self.gap: Gap | None = None
         self.answered = False
         self.head: int | None = None
+        """The newest entry of the log that was heard of."""
+        self._live_at = 0
         self.buffered = 0
         self.breaks = 0
         self.failed_connections = 0
         self.retries = 0
         self._limit = 0
         self._used = 0
+
+    @property
+    def state(self) -> SubscriptionState:
+        return self._state
+
+    @state.setter
+    def state(self, new: SubscriptionState) -> None:
+        old, self._state = self._state, new
+        if old is not new and self._moved is not None:
+            self._moved(self, old)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -107,7 +130,7 @@ class Subscription:
         """`subscribed` came: without a cursor of our own, it fixes where we begin."""
         if self.answered:
             return Violation("subscribed came twice for one sid")
-        begins = _cursor(frame.epoch, frame.seq)
+        begins = _cursor(frame.epoch, frame.seq, frame.at_id)
         if begins is None or frame.head < frame.seq:
             return Violation("subscribed has no valid place in the log")
         if self.cursor is None:
@@ -116,9 +139,11 @@ class Subscription:
             return Violation("subscribed is of another epoch than the cursor, and no gap was declared")
         elif frame.seq > self.cursor.seq:
             return Violation(f"subscribed begins at {frame.seq}, after the cursor {self.cursor.seq}")
+        elif self.cursor.event_id is None and begins == self.cursor:
+            self.cursor = begins
         self.answered = True
         self.retries = 0
-        self.head = frame.head
+        self.head = self._live_at = frame.head
         self._look_live()
         return None
 
@@ -145,8 +170,10 @@ class Subscription:
         fresh: Sequence[AnyEvent] = events
         if events and events[0].seq <= cursor.seq:
             fresh = [event for event in events if event.seq > cursor.seq]
+        self.head = max(to, self.head or 0, frame.head or 0)
         if to > cursor.seq:
-            self.cursor = Cursor(cursor.epoch, to)
+            at_id = events[-1].id if events and events[-1].seq == to else frame.at_id
+            self.cursor = Cursor(cursor.epoch, to, at_id)
             self.breaks = 0
             self.failed_connections = 0
             self._look_live()
@@ -171,7 +198,7 @@ class Subscription:
         return self.answered and self.state is SubscriptionState.REPLAYING and self._used < self._limit
 
     def _look_live(self) -> None:
-        caught_up = self.cursor is not None and self.head is not None and self.cursor.seq >= self.head
+        caught_up = self.cursor is not None and self.cursor.seq >= self._live_at
         if caught_up or self.state is SubscriptionState.LIVE:
             self.state = SubscriptionState.LIVE
         else:
@@ -188,14 +215,12 @@ class Subscription:
         return target
 
     @property
-    def lag(self) -> int | None:
-        if self.head is None or self.cursor is None:
-            return None
-        return max(0, self.head - self.cursor.seq)
+    def standing(self) -> Standing:
+        return Standing(self.key, self.want.topic, self.want.types, self.state, self.cursor, self.head)
 
 
-def _cursor(epoch: str, seq: int) -> Cursor | None:
+def _cursor(epoch: str, seq: int, event_id: EventId | None) -> Cursor | None:
     try:
-        return Cursor(epoch, seq)
+        return Cursor(epoch, seq, event_id)
     except ValueError:
         return None

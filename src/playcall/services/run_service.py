@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, overload
 
 from ..deadline import check_seconds
-from ..errors import InvalidArgumentError, RunFailedError, UnreadableAnswerError
-from ..faces import Awaiting, FaceT, call, stream
+from ..errors import InvalidArgumentError, RunFailedError
+from ..faces import Awaiting, Blocking, FaceT, call, stream
 from ..http.bodies import BodySource, OnProgress
 from ..http.paths import Path, path
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent, RunData
 from ..models.run import Artifact, LogLevel, LogLine, Run, RunStatus, RunStep
 from ..models.topic import run_topic
+from ..realtime.items import Snapshot
 from .api_client import APIClient
+from .live import BlockingLive, EventFeed, Live, LiveSource
 from .paging import pages
 from .resource import Resource
+from .states import read_resource
 
-__all__ = ["EventSource", "RunItem", "RunService", "RunSnapshot"]
-
-CURSOR_HEADER: Final = "X-Event-Cursor"
+__all__ = ["EventSource", "OnRunGap", "RunItem", "RunService", "RunSnapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,27 @@ class RunSnapshot:
 
 RunItem: TypeAlias = RunSnapshot | AnyEvent
 
+_ENDINGS: Final = ("run.completed", "run.failed", "run.cancelled")
+
+
+OnRunGap: TypeAlias = Literal["raise", "snapshot"]
+
+_CHANGING_TYPES: Final = ("run.created", "run.started", "run.changed", "run.paused", "run.resumed", *_ENDINGS)
+"""What carries the whole run. The log lines and tasks of a run, which are many, do not."""
+
 
 class EventSource(Protocol):
-    """What this service needs of realtime: the events of a topic after a place, gaps raised, ended by the last one."""
+    """What this service needs of realtime: the events of a topic after a place, ended by the last one."""
 
     def events_of(
-        self, topic: str, *, start: Cursor | Literal["start"]
-    ) -> AbstractAsyncContextManager[AsyncIterator[AnyEvent]]:
-        """Raises: RealtimeError; TopicForbiddenError; EventGapError."""
+        self,
+        topic: str,
+        *,
+        start: Cursor | Literal["start"],
+        types: Sequence[str] | None = None,
+        on_gap: OnRunGap = "raise",
+    ) -> AbstractAsyncContextManager[EventFeed]:
+        """Raises: RealtimeError; TopicForbiddenError; EventGapError, unless gaps are to become snapshots."""
         ...
 
 
@@ -203,13 +218,18 @@ class RunService(Resource[Run, FaceT]):
 
     @stream
     async def watch(
-        self: RunService[Awaiting], id: str, *, start: Cursor | Literal["snapshot", "start"] = "snapshot"
+        self: RunService[Awaiting],
+        id: str,
+        *,
+        start: Cursor | Literal["snapshot", "start"] = "snapshot",
+        on_gap: OnRunGap = "raise",
     ) -> AsyncIterator[RunItem]:
         """Everything that happens in the run, each event once and in order, until it ends; across any disconnect.
 
         Args:
             start: `snapshot` yields a `RunSnapshot` first, then what follows it; `start` yields every event from the
                 first; a `Cursor` yields what comes after it.
+            on_gap: Where events were lost for good: `raise`, or yield another `RunSnapshot` in their place.
 
         Raises:
             RunNotFoundError: there is no such run.
@@ -218,15 +238,44 @@ class RunService(Resource[Run, FaceT]):
         """
         run, cursor = await self._snapshot(id)
         if start == "snapshot":
-            yield RunSnapshot(RunData(run=run), cursor, terminal=run.ended_at is not None)
+            yield _shown(run, cursor)
             if run.ended_at is not None:
                 return  # state and cursor are of one moment, so the terminal event is not after it
             start = cursor
         elif isinstance(start, Cursor) and run.ended_at is not None and start == cursor:
             return
-        async with self._events.events_of(run_topic(id), start=start) as events:
-            async for event in events:
-                yield event
+        async with self._events.events_of(run_topic(id), start=start, on_gap=on_gap) as events:
+            async for item in events:
+                if isinstance(item, Snapshot):
+                    run = _run_of(item)
+                    yield _shown(run, item.cursor)
+                    if run.ended_at is not None:
+                        return
+                else:
+                    yield item
+
+    @overload
+    def live(self: RunService[Awaiting], id: str) -> Live[Run]: ...
+    @overload
+    def live(self: RunService[Blocking], id: str) -> BlockingLive[Run]: ...
+    def live(self: RunService[Any], id: str) -> Live[Run] | BlockingLive[Run]:
+        """A run that stays current: `with client.runs.live(id) as live:`, then `live.value` and `live.changes()`.
+
+        Raises:
+            RunNotFoundError: on entering: there is no such run.
+        """
+        awaiting = self._awaiting()
+        source = LiveSource(
+            f"the run {id}",
+            read=partial(awaiting._snapshot, id),
+            follow=lambda start: self._events.events_of(
+                run_topic(id), start=start, types=_CHANGING_TYPES, on_gap="snapshot"
+            ),
+            pick=_run_of,
+            is_newer=_is_newer,
+            is_over=_is_over,
+        )
+        return BlockingLive(source) if self._blocking else Live(source)
 
     @call
     async def wait(
@@ -240,11 +289,13 @@ class RunService(Resource[Run, FaceT]):
         """
         seconds = None if timeout_seconds is None else check_seconds(timeout_seconds, "timeout_seconds")
         async with asyncio.timeout(seconds):
-            run, _ = await self._snapshot(id)
+            run, cursor = await self._snapshot(id)
             if run.ended_at is None:
-                watcher = self.watch
-                async for _item in watcher(id):
-                    pass
+                topic = run_topic(id)
+                async with self._events.events_of(topic, start=cursor, types=_ENDINGS, on_gap="snapshot") as events:
+                    async for item in events:
+                        if isinstance(item, Snapshot) and _run_of(item).ended_at is not None:
+                            break
                 run, _ = await self._snapshot(id)
         if check and run.status != RunStatus.COMPLETED:
             why = "" if run.error is None else f": {run.error.message}"
@@ -252,17 +303,30 @@ class RunService(Resource[Run, FaceT]):
         return run
 
     async def _snapshot(self: RunService[Awaiting], id: str) -> tuple[Run, Cursor]:
-        answer = await self._api.answer("GET", self._item(id))
-        run = self._api.engine.read(answer, Run)
-        header = answer.headers.get(CURSOR_HEADER, "")
-        try:
-            return run, Cursor.parse(header)
-        except ValueError as error:
-            raise UnreadableAnswerError(
-                f"GET {self._item(id).text} gave no usable {CURSOR_HEADER}: {error}",
-                timeline=answer.timeline,
-                field=CURSOR_HEADER,
-            ) from None
+        return await read_resource(self._api, self._item(id), Run)
+
+
+def _shown(run: Run, cursor: Cursor) -> RunSnapshot:
+    return RunSnapshot(RunData(run=run), cursor, terminal=run.ended_at is not None)
+
+
+@overload
+def _run_of(item: Snapshot) -> Run: ...
+@overload
+def _run_of(item: AnyEvent | Snapshot) -> Run | None: ...
+def _run_of(item: AnyEvent | Snapshot) -> Run | None:
+    if isinstance(item, Snapshot):
+        assert isinstance(item.state, Run)  # noqa: S101 - a run's topic has no other state
+        return item.state
+    return item.data.run if isinstance(item.data, RunData) else None
+
+
+def _is_newer(one: Run, other: Run) -> bool:
+    return one.version > other.version
+
+
+def _is_over(run: Run) -> bool:
+    return run.ended_at is not None
 
 
 def _artifact(id: str, name: str) -> Path:

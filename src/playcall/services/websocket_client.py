@@ -1,8 +1,10 @@
-"""`WebSocketClient`: subscriptions and handlers over one connection; `BlockingWebSocketClient` is its other face.
+"""`WebSocketClient`: subscriptions and handlers over one connection; its other face is `BlockingWebSocketClient`.
 
     async with WebSocketClient("http://127.0.0.1:8000", auth=ApiKey("pk_…")) as client:
         async with client.subscribe("tasks", types=["task.failed"]) as feed:
             async for event in feed: ...
+
+Servers that know nothing of our contract are spoken to by `session=PlainSockets(…)` (docs/your-own-backend.md, «WebSockets»).
 
 What is promised, and what not, is docs/realtime.md; how it is done, `playcall.realtime`.
 """
@@ -12,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import ssl
-import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from typing_extensions import Unpack
 
@@ -28,126 +32,135 @@ from ..home_process import HomeProcess
 from ..http.auth import check_auth
 from ..http.paths import base_url
 from ..http.pool import SessionPool
-from ..loop_thread import LoopThread
+from ..http.proxies import ENVIRONMENT, proxy_for
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent
 from ..realtime.connection import Connection
-from ..realtime.cursors import CursorStore
-from ..realtime.feed import BlockingFeed, Feed, Opening
-from ..realtime.handlers import BlockingRegistration, Handler, OnHandlerGap, Registration
-from ..realtime.items import DEFAULT_WINDOW, Gap, OnGap, Start, Want
+from ..realtime.feed import Feed, Opening
+from ..realtime.handlers import Registration
+from ..realtime.items import DEFAULT_WINDOW, Gap, OnGap, Snapshot, Want
+from ..realtime.lifeline import Lifeline
 from ..realtime.patterns import check_topic, check_types, collection_for, is_unicode
-from ..realtime.states import ConnectionState, RealtimePicture, StateChange
+from ..realtime.plain_items import PlainEvent, PlainGap, PlainOnGap
+from ..realtime.plain_protocol import Contract, EventT
+from ..realtime.plain_session import PlainSession
+from ..realtime.registration import Handler, Reactions
+from ..realtime.session import Session
+from ..realtime.states import ConnectionState, RealtimePicture, StateChange, SubscriptionChange
+from ..realtime.transports.long_poll import LongPollTransport
+from ..realtime.transports.plain_websocket import PlainWebSocketTransport
 from ..realtime.transports.websocket import WebSocketTransport
+from .event_options import (
+    HandlerOptions,
+    HistoryOptions,
+    SubscribeOptions,
+    Via,
+    check_cursors,
+    check_start,
+    check_window,
+)
+from .history import read_history
+from .plain_sockets import (
+    PLAIN_WINDOW,
+    PlainHandler,
+    PlainHandlerOptions,
+    PlainSubscribeOptions,
+    check_session,
+    plain_handler_topic,
+    plain_on_gap,
+    plain_topic,
+    plain_url,
+    refuse_what_needs_a_log,
+)
+from .states import read_topic_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from ..faces import Awaiting
     from ..http.auth import Auth
-    from ..http.authenticator import Authenticator
-    from ..http.engine import Engine
+    from ..http.proxies import Proxy
     from ..realtime.transports.base import Transport
-    from ..status import StatusBoard
+    from .api_client import APIClient
 
-__all__ = ["BlockingWebSocketClient", "HandlerOptions", "SubscribeOptions", "WebSocketClient"]
+__all__ = ["WebSocketClient"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("playcall.realtime")
 
 USER_AGENT = "playcall/0.1"
 _parked: list[Connection] = []
 
-MAX_WINDOW = 100_000
 JOIN_SECONDS = 2.0
 """How long `close()` waits for handlers that are in the middle of an event."""
 
 
-class SubscribeOptions(TypedDict, total=False):
-    """What `subscribe` takes beside its topic and `on_gap`."""
-
-    types: Sequence[str] | None
-    """Patterns of event types (`task.*`), filtered by the server; None for all."""
-    start: Start
-    """A cursor, `"start"` (the oldest kept) or `"head"` (from now on; the default)."""
-    wait: bool
-    """Whether opening waits for the server's answer (the default); otherwise it only registers what is wanted."""
-    deadline_seconds: float | None
-    """For that answer, in place of the client's; None for no bound but the context's."""
-    window: int
-    """Events that may wait for the consumer; beyond that they wait in the log."""
-    cursors: CursorStore | None
-    """Where to keep how far events were processed; what it has wins over `start`."""
-    cursor_name: str
-    """The name in `cursors`; the topic and types if left out."""
-
-
-class HandlerOptions(TypedDict, total=False):
-    """What `on` takes beside the pattern and the handler."""
-
-    topic: str | None
-    """Where to listen; None for the collection topic that carries the pattern."""
-    start: Start
-    wait: bool
-    """On the blocking client, whether `on` waits for the server's answer (the default)."""
-    deadline_seconds: float | None
-    window: int
-    on_gap: OnHandlerGap | None
-    """Called when events were lost for good; they are logged and counted in any case, and the handler goes on."""
-
-
-class WebSocketClient(HomeProcess):
+class WebSocketClient(HomeProcess, Generic[EventT]):
     """The async face. It connects when something is first wanted, and stays connected until `close()`.
 
-    Each event loop that it is used on has a connection of its own.
+    Each event loop that it is used on has a connection of its own. `EventT` follows from `session`: with `PlainSockets`, for
+    servers of other people, events are `PlainEvent`s.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        session: Contract[EventT] | None = None,
         auth: Auth | None = None,
+        via: Via = "auto",
         deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy = ENVIRONMENT,
         user_agent: str = USER_AGENT,
+        api: APIClient[Awaiting] | None = None,
         pool: SessionPool | None = None,
-        authenticator: Authenticator | None = None,
-        board: StatusBoard | None = None,
         transport: Transport | None = None,
     ) -> None:
         """A client of the backend at `url`.
 
         Args:
-            url: `http://host:port`, without the API's prefix.
+            url: `http://host:port`, without the API's prefix; with `session` any address, `ws://…` and `wss://…` too.
+            session: What a server speaks that knows nothing of our contract: `PlainSockets(…)`.
             auth: `ApiKey`, `BearerToken`, `OAuth2Password` or your own.
+            via: `"websocket"`; `"long_poll"`, which goes through where upgrades do not; `"auto"` for the first, or the
+                second for as long as the first is blocked.
             deadline_seconds: How long opening a subscription waits for the server's answer.
             ssl_context: For a private certificate authority or client certificates; None for the system's trust.
+            proxy: As for `Playcall`.
             user_agent: What `hello` says.
-            pool: Shared connections; whoever gives them closes them. Then `ssl_context` is the pool's affair.
-            authenticator: Shared credentials, in place of `auth`.
-            board: A status picture to feed.
-            transport: Another way to carry frames.
+            api: The HTTP client whose credentials and status are shared, in place of `auth`; whoever gives it closes it.
+            pool: Its connections. Then `ssl_context` and `proxy` are the pool's affair.
+            transport: Another way to carry frames, in place of `via`.
 
         Raises:
             ConfigurationError: one of these makes no sense. Nothing was sent.
         """
-        if auth is not None and authenticator is not None:
-            raise ConfigurationError("give auth= or authenticator=, not both")
+        if auth is not None and api is not None:
+            raise ConfigurationError("give auth= or api=, not both")
+        if via not in ("auto", "websocket", "long_poll"):
+            raise ConfigurationError(f'via is "auto", "websocket" or "long_poll", got {via!r}')
         check_auth(auth)
         if not is_unicode(user_agent):
             raise ConfigurationError(f"user_agent is not Unicode: {user_agent!r}")
-        self._url = base_url(url)
+        if session is not None and user_agent != USER_AGENT:
+            raise ConfigurationError("user_agent is said in the hello of our contract: with session= nobody hears it")
+        self._protocol = check_session(session, via=via, authenticated=auth is not None or api is not None)
+        self._url = base_url(url if self._protocol is None else plain_url(url))
         self._deadline_seconds = (
             None if deadline_seconds is None else check_seconds(deadline_seconds, "deadline_seconds")
         )
         self._user_agent = user_agent
-        self._owned_pool = SessionPool(ssl_context) if pool is None else None
+        self._owned_pool = None if pool is not None else SessionPool(ssl_context, proxy=proxy_for(self._url, proxy))
         self._pool = pool or self._owned_pool or SessionPool()
-        self._owned_engine = None if auth is None else _engine(self._url, auth, self._pool, user_agent)
-        self._authenticator = authenticator if self._owned_engine is None else self._owned_engine.authenticator
-        self._transport = transport if transport is not None else WebSocketTransport(self._url, self._pool)
-        self._board = board
+        root = self._url if self._protocol is not None else self._url + API_PREFIX
+        self._owned_api = None if api is not None else _api(root, auth, self._pool)
+        self._api = api or self._owned_api or _api(root, auth, self._pool)
+        self._transport, self._fallback = (transport, None) if transport is not None else self._transports(via)
+        self._board = None if api is None else api.engine.status
         self._connections: list[Connection] = []
-        self._registrations: set[Registration] = set()
+        self._registrations: set[Registration[Any]] = set()
         self._callbacks: list[Callable[[StateChange], object]] = []
+        self._subscription_callbacks: list[Callable[[SubscriptionChange], object]] = []
         self._closed = False
 
     def __repr__(self) -> str:
@@ -157,20 +170,47 @@ class WebSocketClient(HomeProcess):
 
     @overload
     def subscribe(
-        self, topic: str, *, on_gap: Literal["raise"] = "raise", **options: Unpack[SubscribeOptions]
+        self: WebSocketClient[AnyEvent],
+        topic: str,
+        *,
+        on_gap: Literal["raise"] = "raise",
+        **options: Unpack[SubscribeOptions],
     ) -> Feed[AnyEvent]: ...
     @overload
     def subscribe(
-        self, topic: str, *, on_gap: Literal["yield"], **options: Unpack[SubscribeOptions]
+        self: WebSocketClient[AnyEvent], topic: str, *, on_gap: Literal["yield"], **options: Unpack[SubscribeOptions]
     ) -> Feed[AnyEvent | Gap]: ...
+    @overload
     def subscribe(
-        self, topic: str, *, on_gap: OnGap = "raise", **options: Unpack[SubscribeOptions]
-    ) -> Feed[AnyEvent] | Feed[AnyEvent | Gap]:
+        self: WebSocketClient[AnyEvent], topic: str, *, on_gap: Literal["snapshot"], **options: Unpack[SubscribeOptions]
+    ) -> Feed[AnyEvent | Snapshot]: ...
+    @overload
+    def subscribe(
+        self: WebSocketClient[PlainEvent[Any]],
+        topic: str,
+        *,
+        on_gap: Literal["mark", "raise"] = "mark",
+        **options: Unpack[PlainSubscribeOptions],
+    ) -> Feed[PlainEvent[Any]]: ...
+    @overload
+    def subscribe(
+        self: WebSocketClient[PlainEvent[Any]],
+        topic: str,
+        *,
+        on_gap: Literal["yield"],
+        **options: Unpack[PlainSubscribeOptions],
+    ) -> Feed[PlainEvent[Any] | PlainGap]: ...
+    def subscribe(
+        self, topic: str, *, on_gap: OnGap | PlainOnGap | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Feed[Any]:  # Any: as the overloads have it
         """The events of a topic: `async with client.subscribe(topic) as feed`, then iterate. See `SubscribeOptions`.
 
         Args:
             topic: `run:ID`, `task:ID`, `agent:ID`, or `playbooks`, `runs`, `agents`, `tasks`, `tools`.
-            on_gap: When events are lost for good: `raise` EventGapError, or `yield` a `Gap` where they stood and go on.
+            on_gap: When events are lost for good: `raise` EventGapError (the default); `yield` a `Gap` where they stood and
+                go on; or give a `Snapshot` there, the state as it stands, read over HTTP, and go on from its place in the
+                log. With `PlainSockets`: `mark` the next event by its `after_gap` (the default), `yield` a `PlainGap` before
+                it, or `raise` EventsMissedError.
 
         Raises:
             InvalidArgumentError: an argument makes no sense. Everything else is raised when the feed is entered.
@@ -179,22 +219,69 @@ class WebSocketClient(HomeProcess):
         self.refuse_closed()
         return Feed(self, self.opening(topic, on_gap, options))
 
-    def on(self, pattern: str, handler: Handler, **options: Unpack[HandlerOptions]) -> Registration:
+    @overload
+    def on(
+        self: WebSocketClient[AnyEvent], pattern: str, handler: Handler, **options: Unpack[HandlerOptions]
+    ) -> Registration: ...
+    @overload
+    def on(
+        self: WebSocketClient[PlainEvent[Any]],
+        pattern: str,
+        handler: PlainHandler,
+        **options: Unpack[PlainHandlerOptions],
+    ) -> Registration[PlainEvent[Any]]: ...
+    def on(self, pattern: str, handler: Any, **options: Any) -> Registration[Any]:  # Any: as the overloads have it
         """Has `handler(event)` called for each event whose type matches `pattern`, one after another. See `HandlerOptions`.
 
         Registered at once, connected or not; `await client.on(...)` returns when the server has answered. The handler's
-        exceptions are logged and counted, the event is set aside, and the next delivered.
+        exceptions are logged and counted, the event is set aside, and the next delivered; see `on_error`. What is no
+        coroutine function runs on a thread of its own; see `Registration`.
 
         Raises:
-            InvalidArgumentError: only the topic of one run or task carries the pattern: say `topic=`.
+            InvalidArgumentError: only the topic of one run or task carries the pattern: say `topic=`; or an option makes
+                no sense.
             ClientClosedError: the client is closed.
         """
         self.refuse_closed()
-        opening, on_gap = self.handler_opening(pattern, options)
-        registration = Registration(pattern, handler, on_gap, partial(Feed[AnyEvent | Gap], self), opening)
+        opening, reactions = self.handler_opening(pattern, cast("HandlerOptions", options))
+        registration = Registration(pattern, handler, reactions, partial(Feed[Any], self), opening)
         self._registrations.add(registration)
         registration.task.add_done_callback(lambda _: self._registrations.discard(registration))
         return registration
+
+    def history(
+        self: WebSocketClient[AnyEvent],
+        topic: str,
+        start: Cursor | Literal["start"] = "start",
+        end: Cursor | None = None,
+        **options: Unpack[HistoryOptions],
+    ) -> AsyncIterator[AnyEvent]:
+        """The events that the log keeps of a topic, after `start` up to and with `end`: `async for event in …`.
+
+        They are read over HTTP, page by page; nothing is subscribed. See `HistoryOptions`.
+
+        Args:
+            end: None for the end that the log has when reading begins.
+
+        Raises:
+            InvalidArgumentError: an argument makes no sense; while iterating, `end` is of another epoch than the log.
+            ClientClosedError: the client is closed.
+            TopicForbiddenError: while iterating: there is no such topic for this caller.
+            EventGapError: while iterating: events after `start` are not kept any more.
+            RequestError: while iterating: the backend could not be asked.
+        """
+        self.refuse_closed()
+        if self._protocol is not None:
+            raise InvalidArgumentError(
+                "history() reads the log of a backend of our contract: this one keeps none for us"
+            )
+        check_topic(topic)
+        if not isinstance(start, Cursor) and start != "start":
+            raise InvalidArgumentError(f'start is "start" or a Cursor, got {start!r}')
+        if end is not None and not isinstance(end, Cursor):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise InvalidArgumentError(f"end is a Cursor or None, got {end!r}")
+        types = check_types(options.get("types"))
+        return read_history(self._api, topic, start=start, end=end, types=types, page_size=options.get("page_size"))
 
     # --- status -------------------------------------------------------------------------------------------------------
 
@@ -209,10 +296,12 @@ class WebSocketClient(HomeProcess):
     def picture(self) -> RealtimePicture:
         """How the connection and its subscriptions stand now; costs no request. Readable from any thread."""
         if self._connections:
-            return self._connections[-1].picture()
+            set_aside = sum(len(each.set_aside) for each in list(self._registrations))
+            return replace(self._connections[-1].picture(), set_aside=set_aside)
         return RealtimePicture(
             state=self.state,
             transport=self._transport.name,
+            fallback=None,
             connection_id=None,
             problem=None,
             retry_in_seconds=None,
@@ -222,6 +311,8 @@ class WebSocketClient(HomeProcess):
             received=0,
             repeated=0,
             gaps=0,
+            set_aside=0,
+            outages=(),
             subscriptions=(),
         )
 
@@ -230,13 +321,11 @@ class WebSocketClient(HomeProcess):
 
         Returns a function that ends it. An exception in the callback is logged.
         """
-        self._callbacks.append(callback)
+        return _added(self._callbacks, callback)
 
-        def remove() -> None:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
-
-        return remove
+    def on_subscription_state(self, callback: Callable[[SubscriptionChange], object]) -> Callable[[], None]:
+        """As `on_state`, at each change of a subscription's state."""
+        return _added(self._subscription_callbacks, callback)
 
     def wake(self) -> None:
         """The backend has answered over HTTP: a pause that waits for it to be there ends now. From any thread."""
@@ -264,15 +353,14 @@ class WebSocketClient(HomeProcess):
         for connection in connections:
             await connection.close()
         # Their feeds have ended with the connection; a handler in the middle of an event gets a moment to finish it.
-        current = asyncio.current_task()
-        tasks = {each.task for each in self._registrations if each.task is not current and each.task.get_loop() is loop}
+        tasks = {each.task for each in self._registrations if not each.is_caller and each.task.get_loop() is loop}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=JOIN_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        if self._owned_engine is not None:
-            await self._owned_engine.authenticator.close()
+        if self._owned_api is not None:
+            await self._owned_api.engine.close()
         if self._owned_pool is not None:
             await self._owned_pool.close()
 
@@ -298,8 +386,18 @@ class WebSocketClient(HomeProcess):
         # In a forked child nothing may free what the parent's thread was using.
         _parked.extend(each for each in self._connections if each.pid != os.getpid())
         self._connections = [each for each in self._connections if each.usable]
+        session: Lifeline
+        if self._protocol is not None:
+            session = PlainSession(self._protocol, random=random.random, wall_clock=partial(datetime.now, UTC))
+        else:
+            session = Session(random=random.random, client=self._user_agent, fallback=self._fallback is not None)
         connection = Connection(
-            self._transport, self._authenticator, client=self._user_agent, on_change=self._state_changed
+            session,
+            self._transport,
+            self._api.authenticator,
+            fallback=self._fallback,
+            read_state=partial(read_topic_state, self._api) if self._protocol is None else None,
+            on_change=self._changed,
         )
         self._connections.append(connection)
         return connection
@@ -308,13 +406,22 @@ class WebSocketClient(HomeProcess):
         if self._closed:
             raise ClientClosedError("the realtime client is closed: make a new one")
 
-    def opening(self, topic: str, on_gap: OnGap, options: SubscribeOptions) -> Opening:
-        """The arguments of `subscribe`, checked."""
-        check_topic(topic)
-        if on_gap not in ("raise", "yield"):
-            raise InvalidArgumentError(f'on_gap is "raise" or "yield", got {on_gap!r}')
+    def opening(self, topic: str, on_gap: OnGap | PlainOnGap | None, options: SubscribeOptions) -> Opening:
+        """The arguments of `subscribe`, checked. `on_gap` is None for what is spoken's own default."""
+        if self._protocol is not None:
+            plain_topic(topic)
+            on_gap = plain_on_gap(on_gap)
+            refuse_what_needs_a_log(options)
+        else:
+            check_topic(topic)
+            on_gap = "raise" if on_gap is None else on_gap
+            if on_gap not in ("raise", "yield", "snapshot"):
+                raise InvalidArgumentError(f'on_gap is "raise", "yield" or "snapshot", got {on_gap!r}')
         types = check_types(options.get("types"))
-        want = Want(topic, types, _start(options.get("start", "head")), on_gap, _window(options))
+        check_cursors(options)
+        default_window = DEFAULT_WINDOW if self._protocol is None else PLAIN_WINDOW
+        window = check_window(options.get("window", default_window))
+        want = Want(topic, types, check_start(options.get("start", "head")), on_gap, window)
         return Opening(
             want,
             wait=options.get("wait", True),
@@ -323,10 +430,16 @@ class WebSocketClient(HomeProcess):
             cursor_name=options.get("cursor_name") or (topic if types is None else f"{topic}?types={','.join(types)}"),
         )
 
-    def handler_opening(self, pattern: str, options: HandlerOptions) -> tuple[Opening, OnHandlerGap | None]:
+    def handler_opening(self, pattern: str, options: HandlerOptions) -> tuple[Opening, Reactions]:
         """The arguments of `on`, checked."""
         check_types([pattern])
+        cursors = options.get("cursors")
+        on_error = options.get("on_error", "set_aside" if cursors is None else "stop")
+        if on_error not in ("set_aside", "stop"):
+            raise InvalidArgumentError(f'on_error is "set_aside" or "stop", got {on_error!r}')
         topic = options.get("topic")
+        if self._protocol is not None:
+            topic = plain_handler_topic(topic, self._protocol)
         opening = self.opening(
             collection_for(pattern) if topic is None else topic,
             "yield",
@@ -335,159 +448,60 @@ class WebSocketClient(HomeProcess):
                 "start": options.get("start", "head"),
                 "wait": options.get("wait", True),
                 "deadline_seconds": options.get("deadline_seconds", self._deadline_seconds),
-                "window": options.get("window", DEFAULT_WINDOW),
+                "window": options.get("window", DEFAULT_WINDOW if self._protocol is None else PLAIN_WINDOW),
+                "cursors": cursors,
+                "cursor_name": options.get("cursor_name", ""),
             },
         )
-        return opening, options.get("on_gap")
+        return opening, Reactions(options.get("on_gap"), on_error)
 
     @staticmethod
     def _deadline(seconds: float | None) -> float | None:
         return None if seconds is None else check_seconds(seconds, "deadline_seconds")
 
-    def _state_changed(self, change: StateChange) -> None:
+    def _transports(self, via: Via) -> tuple[Transport, Transport | None]:
+        """The way to connect, and the one for where that is blocked."""
+        if self._protocol is not None:
+            return PlainWebSocketTransport(self._url, self._pool, self._protocol), None
+        if via == "long_poll":
+            return LongPollTransport(self._url, self._pool), None
+        websocket = WebSocketTransport(self._url, self._pool)
+        return websocket, LongPollTransport(self._url, self._pool) if via == "auto" else None
+
+    def _changed(self, change: StateChange | SubscriptionChange) -> None:
+        if isinstance(change, SubscriptionChange):
+            _call_all(self._subscription_callbacks, change)
+            return
         if self._board is not None and self._connections:
             newest = self._connections[-1]
             self._board.realtime(
                 str(change.new), auth_failed=newest.auth_failed, reconnects=newest.picture().reconnects
             )
-        for callback in list(self._callbacks):
-            try:
-                callback(change)
-            except Exception:
-                log.exception("a callback for realtime states raised", extra={"event": "realtime.callback_failed"})
+        _call_all(self._callbacks, change)
 
 
-class BlockingWebSocketClient(HomeProcess):
-    """The blocking face: the same client, driven by the loop thread. Safe to share between threads.
-
-    `with BlockingWebSocketClient(url, auth=…) as client:`, then `with client.subscribe("tasks") as feed: for event in feed`.
-    """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        awaiting: WebSocketClient | None = None,
-        auth: Auth | None = None,
-        deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS,
-        ssl_context: ssl.SSLContext | None = None,
-        user_agent: str = USER_AGENT,
-    ) -> None:
-        """A client of the backend at `url`; or the other face of `awaiting`, which must be used on the loop thread only.
-
-        Raises:
-            ConfigurationError: one of these makes no sense. Nothing was sent.
-        """
-        if (url is None) == (awaiting is None):
-            raise ConfigurationError("give a url, or the awaiting client whose other face this is")
-        if awaiting is None:
-            assert url is not None  # noqa: S101 - one of the two is there
-            awaiting = WebSocketClient(
-                url, auth=auth, deadline_seconds=deadline_seconds, ssl_context=ssl_context, user_agent=user_agent
-            )
-        self._awaiting = awaiting
-        self._registrations: set[BlockingRegistration] = set()
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return repr(self._awaiting).replace("WebSocketClient", type(self).__name__, 1)
-
-    @overload
-    def subscribe(
-        self, topic: str, *, on_gap: Literal["raise"] = "raise", **options: Unpack[SubscribeOptions]
-    ) -> BlockingFeed[AnyEvent]: ...
-    @overload
-    def subscribe(
-        self, topic: str, *, on_gap: Literal["yield"], **options: Unpack[SubscribeOptions]
-    ) -> BlockingFeed[AnyEvent | Gap]: ...
-    def subscribe(
-        self, topic: str, *, on_gap: OnGap = "raise", **options: Unpack[SubscribeOptions]
-    ) -> BlockingFeed[AnyEvent] | BlockingFeed[AnyEvent | Gap]:
-        """As `WebSocketClient.subscribe`, for `with` and `for`."""
-        self._awaiting.refuse_closed()
-        return BlockingFeed(self._awaiting, self._awaiting.opening(topic, on_gap, options))
-
-    def on(self, pattern: str, handler: Handler, **options: Unpack[HandlerOptions]) -> BlockingRegistration:
-        """As `WebSocketClient.on`, with a thread for the handler; returns when the server has answered.
-
-        With `wait=False` it only registers, connected or not.
-
-        Raises:
-            RealtimeTimeoutError: no answer in time; nothing is registered.
-            RealtimeError: the connection cannot be made, or the topic is not for this caller.
-        """
-        self._awaiting.refuse_closed()
-        opening, on_gap = self._awaiting.handler_opening(pattern, options)
-        make_feed = partial(BlockingFeed[AnyEvent | Gap], self._awaiting)
-        registration = BlockingRegistration(pattern, handler, on_gap, make_feed, opening)
-        with self._lock:
-            self._registrations = {each for each in self._registrations if each.active} | {registration}
-        return registration
-
-    @property
-    def state(self) -> ConnectionState:
-        """As `WebSocketClient.state`."""
-        return self._awaiting.state
-
-    @property
-    def picture(self) -> RealtimePicture:
-        """As `WebSocketClient.picture`."""
-        return self._awaiting.picture
-
-    def on_state(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
-        """As `WebSocketClient.on_state`; `callback` runs on the loop thread, and must neither block nor call the client."""
-        return self._awaiting.on_state(callback)
-
-    def wake(self) -> None:
-        """As `WebSocketClient.wake`."""
-        self._awaiting.wake()
-
-    def close(self) -> None:
-        """As `WebSocketClient.close`; a handler may call it. Waits a moment for other handlers to finish their event."""
-        if not self._awaiting.closed:
-            LoopThread.shared().call(self._awaiting.close)
-        with self._lock:
-            registrations = list(self._registrations)
-        for registration in registrations:
-            registration.join(JOIN_SECONDS)
-
-    @property
-    def closed(self) -> bool:
-        return self._awaiting.closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-def _start(start: Start) -> Start:
-    if not isinstance(start, Cursor) and start not in ("start", "head"):
-        raise InvalidArgumentError(f'start is "start", "head" or a Cursor, got {start!r}')
-    return start
-
-
-def _window(options: SubscribeOptions) -> int:
-    window: Any = options.get("window", DEFAULT_WINDOW)  # Any: callers may be untyped
-    if not isinstance(window, int) or isinstance(window, bool) or not 1 <= window <= MAX_WINDOW:
-        raise InvalidArgumentError(f"window is a number of events from 1 to {MAX_WINDOW}, got {window!r}")
-    return window
-
-
-def _engine(url: str, auth: Auth, pool: SessionPool, user_agent: str) -> Engine:
-    """What renews credentials where no HTTP client shares its own: only its authenticator is used."""
-    from ..http.engine import Engine
+def _api(url: str, auth: Auth | None, pool: SessionPool) -> APIClient[Awaiting]:
+    """What renews credentials and reads over HTTP where no client shares its own."""
     from ..http.transport import AiohttpTransport
-    from ..status import StatusBoard
+    from .api_client import BaseAPIClient
 
-    return Engine(
-        url + API_PREFIX,
-        transport=AiohttpTransport(pool),
-        auth=auth,
-        max_concurrency=4,
-        retry_budget=None,
-        status=StatusBoard(),
-        user_agent=user_agent,
-        send_deadline=False,
-    )
+    return BaseAPIClient(url, auth=auth, transport=AiohttpTransport(pool), max_concurrency=4)
+
+
+def _added(callbacks: list[Callable[[T], object]], callback: Callable[[T], object]) -> Callable[[], None]:
+    """Adds it, and gives the function that removes it."""
+    callbacks.append(callback)
+
+    def remove() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
+    return remove
+
+
+def _call_all(callbacks: list[Callable[[T], object]], change: T) -> None:
+    for callback in list(callbacks):
+        try:
+            callback(change)
+        except Exception:
+            log.exception("a callback for realtime states raised", extra={"event": "realtime.callback_failed"})

@@ -72,7 +72,7 @@ class StatusBoard:
         self.load: Callable[[], tuple[int, int, float]] = lambda: (0, 0, 0.0)
         """In flight, waiting, retry tokens; set by the engine."""
         self.nudge: Callable[[], None] | None = None
-        """Called when HTTP succeeds while realtime pauses before a reconnect (docs/realtime.md, rule 7)."""
+        """Called when HTTP succeeds while realtime pauses before a reconnect (docs/realtime-protocol.md, rule 7)."""
 
     # --- facts --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The delivery oracle: whether what a client received is what the log holds (docs/realtime.md, «Proof»).
+"""The delivery oracle: whether what a client received is what the log holds (docs/realtime-protocol.md, «Proof»).
 
     oracle = DeliveryOracle()
     for event in client.runs.watch(run.id, start="start"):
@@ -17,16 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..blocking_iterator import BlockingIterator
 from ..config import API_PREFIX
-from ..errors import EventGapError
 from ..http.auth import Auth
-from ..models.cursor import Cursor
+from ..loop_thread import LoopThread
 from ..models.event import AnyEvent
-from ..models.frames import EventPage, Events
-from ..models.frames import Gap as GapFrame
 from ..models.ids import EventId
 from ..realtime.items import Gap
 from ..services.api_client import BaseAPIClient, BlockingAPIClient
+from ..services.history import read_history
 from ..services.run_service import RunSnapshot
 
 __all__ = ["DeliveryOracle", "Seen", "Verdict", "judge", "read_log", "read_log_async"]
@@ -34,7 +33,6 @@ __all__ = ["DeliveryOracle", "Seen", "Verdict", "judge", "read_log", "read_log_a
 Seen: TypeAlias = AnyEvent | Gap | RunSnapshot
 """What a feed or `runs.watch()` gives."""
 
-HISTORY = "/events"
 PAGE_EVENTS = 1_000
 SHOWN = 5
 """Event ids that an explanation names of each kind."""
@@ -170,57 +168,15 @@ def read_log(url: str, topic: str, *, auth: Auth) -> list[AnyEvent]:
     """Everything that the backend at `url` keeps of a topic now, oldest first.
 
     Raises:
-        PermissionDeniedError: there is no such topic, or it is not for this caller.
+        TopicForbiddenError: there is no such topic, or it is not for this caller.
         EventGapError: the oldest events expired while they were read.
         RequestError: the backend could not be asked.
     """
-    reading = _Reading(topic)
     with BlockingAPIClient(url + API_PREFIX, auth=auth) as api:
-        while reading.more:
-            reading.take(api.get(HISTORY, into=EventPage, params=reading.question))
-    return reading.events
+        return list(BlockingIterator(LoopThread.shared(), read_history(api.awaiting, topic, page_size=PAGE_EVENTS)))
 
 
 async def read_log_async(url: str, topic: str, *, auth: Auth) -> list[AnyEvent]:
     """As `read_log`, awaited."""
-    reading = _Reading(topic)
     async with BaseAPIClient(url + API_PREFIX, auth=auth) as api:
-        while reading.more:
-            reading.take(await api.get(HISTORY, into=EventPage, params=reading.question))
-    return reading.events
-
-
-class _Reading:
-    """A topic's history page by page, without I/O: ask `question`, give `take` the answer, while there is `more`."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._from = "start"
-        self.events: list[AnyEvent] = []
-        self.more = True
-
-    @property
-    def question(self) -> dict[str, str | int]:
-        return {"topic": self._topic, "from": self._from, "limit": PAGE_EVENTS}
-
-    def take(self, page: EventPage) -> None:
-        """
-        Raises:
-            EventGapError: the answer tells of one.
-        """
-        reached = Cursor(page.epoch, page.seq)
-        for frame in page.frames:
-            if isinstance(frame, Events):
-                self.events.extend(frame.events)
-                reached = Cursor(page.epoch, frame.to)
-            elif isinstance(frame, GapFrame):
-                raise EventGapError(
-                    f"events of {self._topic} after {frame.lost_after.cursor} are gone: read its log from the start again",
-                    topic=self._topic,
-                    reason=frame.reason,
-                    lost_after=frame.lost_after.cursor,
-                    resume=frame.resume.cursor,
-                )
-        self._from = str(reached)
-        # An answer that does not move on would be asked for ever.
-        self.more = page.seq < reached.seq < page.head
+        return [event async for event in read_history(api, topic, page_size=PAGE_EVENTS)]

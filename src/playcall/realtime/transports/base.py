@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ...errors import PlaycallError
 
-__all__ = ["Closed", "Link", "LinkLostError", "Transport", "UpgradeRefusedError"]
+__all__ = ["Closed", "HeaderSource", "Link", "LinkLostError", "Transport", "UpgradeRefusedError"]
+
+
+HeaderSource: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
+"""Gives the headers that prove who is calling, current at each call. What it raises, the transport lets through."""
 
 
 class UpgradeRefusedError(PlaycallError):
-    """The far end answered, but not with a connection. `detail` is its own word on it, "" if it gave none."""
+    """The far end answered, but not with a connection.
 
-    def __init__(self, status: int, *, retry_after_seconds: float | None = None, detail: str = "") -> None:
+    `detail` and `code` are its own words on it (the problem's, RFC 9457), "" where it gave none.
+    """
+
+    def __init__(
+        self, status: int, *, retry_after_seconds: float | None = None, detail: str = "", code: str = ""
+    ) -> None:
         super().__init__(f"the upgrade was answered {status}")
         self.status = status
         self.retry_after_seconds = retry_after_seconds
         self.detail = detail
+        self.code = code
 
 
 class LinkLostError(PlaycallError):
@@ -46,6 +56,7 @@ class Link(Protocol):
 
         Raises:
             LinkLostError: it broke in a way that has no close code.
+            UpgradeRefusedError: the far end has refused to go on, by an HTTP status.
             UnreadableFrameError: a frame that is no text; the connection is of no more use.
         """
         ...
@@ -64,8 +75,11 @@ class Transport(Protocol):
 
     name: str
 
-    async def dial(self, headers: Mapping[str, str], *, max_frame_bytes: int) -> Link:
+    async def dial(self, headers: HeaderSource, *, max_frame_bytes: int) -> Link:
         """Opens a connection; the caller bounds the time.
+
+        Args:
+            headers: Asked once for each HTTP request that the connection is made of.
 
         Raises:
             UpgradeRefusedError: it was answered with another status.
