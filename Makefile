@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit format openapi clean
+.PHONY: help demo test soak lint types unit format openapi clean
 
 help:
 	@echo "make demo    run the whole path: backend, client, a playbook on real files"
 	@echo "make test    formatting, lint, types, import contracts and every test"
+	@echo "make soak    the long proofs of realtime in full, with what they measured; a quarter of an hour"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make openapi write the committed copy of the contract anew"
 	@echo "make clean   remove the environment and caches"
@@ -36,6 +37,9 @@ unit: $(STAMP)
 	$(BIN)/pytest -n 3 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 test: lint types unit
+
+soak: $(STAMP)
+	PLAYCALL_SOAK=1 $(BIN)/pytest -v --capture=no tests/soak $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff format .
