@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .http.hooks import AttemptStart
     from .http.retry import RetryPolicy
     from .models.cursor import Cursor
+    from .realtime.cursor_file import SqliteCursors
+    from .realtime.cursors import MemoryCursors
+    from .realtime.items import Gap, Snapshot
     from .realtime.plain_items import PlainEvent, PlainGap
     from .realtime.plain_protocol import PlainSockets
     from .services.api_client import BaseAPIClient, BlockingAPIClient
@@ -49,6 +52,8 @@ __all__ = [
     "Cursor",
     "Envelope",
     "FormLogin",
+    "Gap",
+    "MemoryCursors",
     "NextCursor",
     "OAuth2Password",
     "OffsetLimit",
@@ -63,6 +68,8 @@ __all__ = [
     "ResourceService",
     "RetryPolicy",
     "RunSnapshot",
+    "Snapshot",
+    "SqliteCursors",
     "Unpaged",
     "WebSocketClient",
     "__version__",
@@ -84,6 +91,8 @@ _HOMES = {
     "Cursor": "models.cursor",
     "Envelope": "http.envelope",
     "FormLogin": "http.form_login",
+    "Gap": "realtime.items",
+    "MemoryCursors": "realtime.cursors",
     "NextCursor": "services.page_positions",
     "OAuth2Password": "http.auth",
     "OffsetLimit": "services.page_positions",
@@ -98,6 +107,8 @@ _HOMES = {
     "ResourceService": "services.resource",
     "RetryPolicy": "http.retry",
     "RunSnapshot": "services.run_service",
+    "Snapshot": "realtime.items",
+    "SqliteCursors": "realtime.cursor_file",
     "Unpaged": "services.page_positions",
     "WebSocketClient": "services.websocket_client",
 }

@@ -412,6 +412,29 @@ async def test_a_handler_that_is_ended_in_the_middle_finishes_its_event_which_th
     assert seen == [1]
 
 
+async def test_closing_waits_for_a_handler_that_was_removed_in_the_middle(face: Face, server: ScriptedServer) -> None:
+    append(server, 1)
+    began, go = threading.Event(), threading.Event()
+    finished: list[int] = []
+
+    def handler(event: Any) -> None:
+        began.set()
+        go.wait(10)
+        finished.append(event.seq)
+
+    registration = await face.on("task.*", handler, start="start")
+    await asyncio.to_thread(began.wait, 5)
+    registration.remove()
+    await face.on("task.*", lambda event: None)  # registering looks through those that there are
+    closing = asyncio.ensure_future(face.close())
+    await until(lambda: face.client.closed)
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go.set()
+    await closing
+    assert finished == [1]
+
+
 async def test_a_handler_that_removes_itself_has_processed_its_last_event(face: Face, server: ScriptedServer) -> None:
     append(server, 3)
     cursors, made = MemoryCursors(), threading.Event()

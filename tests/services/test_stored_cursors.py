@@ -110,6 +110,26 @@ async def test_what_a_filter_left_out_counts_as_processed_when_the_next_is_there
     assert exact(await cursors.load("tasks?types=task.failed")) == ("e1", 5, "e1-5")
 
 
+async def test_each_place_is_stored_once(face: Face, server: ScriptedServer) -> None:
+    class Counting(MemoryCursors):
+        def __init__(self) -> None:
+            super().__init__()
+            self.saved: list[tuple[str, int]] = []
+
+        async def save(self, name: str, cursor: Cursor) -> None:
+            self.saved.append((name, cursor.seq))
+            await super().save(name, cursor)
+
+    cursors = Counting()
+    for _ in range(3):
+        server.append("tasks", "task.failed")
+    async with face.subscribe("tasks", start="start", cursors=cursors, window=4) as feed:  # a batch each
+        await take(feed, 3)
+    registration = await face.on("task.*", lambda event: None, start="start", cursors=cursors, cursor_name="on")
+    await until(lambda: registration.lag == 0)
+    assert cursors.saved == [("tasks", 1), ("tasks", 2), ("tasks", 3), ("on", 1), ("on", 2), ("on", 3)]
+
+
 async def test_a_store_that_cannot_be_read_opens_nothing(face: Face, server: ScriptedServer) -> None:
     cursors = Broken(loads=1)
     with pytest.raises(OSError, match="no store"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
 
 from playcall.models.topic import COLLECTIONS
 
@@ -18,36 +18,50 @@ from .log import expire_events
 from .store.database import Database
 from .store.tables.log import TopicRow
 
-__all__ = ["look_after", "poll_heads"]
+__all__ = ["expire_old", "look_after", "poll_heads"]
 
 logger = logging.getLogger("playcall.server")
 
-POLL_SECONDS = 1.0
-USE_SECONDS = 30.0
-EXPIRE_SECONDS = 60.0
-TOPICS_AT_ONCE = 200
+POLL_SECONDS: Final = 1.0
+USE_SECONDS: Final = 30.0
+EXPIRE_SECONDS: Final = 60.0
+TOPICS_AT_ONCE: Final = 200
 """SQLite takes a bounded number of parameters in one statement."""
 
 
 async def look_after(database: Database, gate: Gate, *, event_retention_seconds: float | None) -> None:
     """Until cancelled: one look a second at the heads of the topics that somebody waits for, in case a wake-up was
     missed; now and then, when API keys were last used; and events that are kept no longer.
+
+    None waits for another: there may be much to expire.
     """
-    written_at = time.monotonic()
-    expire_at = written_at
+    async with asyncio.TaskGroup() as chores:
+        chores.create_task(_every(POLL_SECONDS, lambda: poll_heads(database)))
+        chores.create_task(_every(USE_SECONDS, gate.write_down_use))
+        if event_retention_seconds is not None:
+            kept = event_retention_seconds
+            chores.create_task(_every(EXPIRE_SECONDS, lambda: expire_old(database, utc_now(), kept), at_once=True))
+
+
+async def _every(seconds: float, chore: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
+    if not at_once:
+        await asyncio.sleep(seconds)
     while True:
-        await asyncio.sleep(POLL_SECONDS)
         try:
-            await poll_heads(database)
-            if event_retention_seconds is not None and time.monotonic() >= expire_at:
-                expire_at = time.monotonic() + EXPIRE_SECONDS
-                await expire_events(database, before=utc_now() - timedelta(seconds=event_retention_seconds))
-            if time.monotonic() - written_at >= USE_SECONDS:
-                written_at = time.monotonic()
-                await gate.write_down_use()
-        except SQLAlchemyError as error:
-            # It comes round again; requests tell their callers themselves.
+            await chore()
+        except Exception as error:
+            # Whatever it was, it comes round again; requests tell their callers themselves.
             logger.warning("caretaker_failed", extra={"error": type(error).__name__})
+        await asyncio.sleep(seconds)
+
+
+async def expire_old(database: Database, now: datetime, kept_seconds: float) -> None:
+    """Drops the events that are older than that."""
+    try:
+        before = now - timedelta(seconds=kept_seconds)
+    except OverflowError:
+        return  # from before the calendar: there are none
+    await expire_events(database, before=before)
 
 
 async def poll_heads(database: Database) -> None:

@@ -51,8 +51,8 @@ class Settings:
     max_frame_bytes: int = 1_048_576
     max_subscriptions: int = 1_000
     max_sockets: int = 10_000
-    connects_per_second: float = 20.0
-    connect_burst: int = 200
+    connects_per_second: float = 150.0
+    connect_burst: int = 400
     max_wait_seconds: float = 60.0
     access_token_seconds: int = 900
     refresh_token_seconds: int = 30 * 86_400

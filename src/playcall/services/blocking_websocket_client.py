@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast, overload
 
@@ -183,7 +184,10 @@ class BlockingWebSocketClient(HomeProcess, Generic[EventT]):
     @property
     def picture(self) -> RealtimePicture:
         """As `WebSocketClient.picture`."""
-        return self._awaiting.picture
+        with self._lock:
+            set_aside = sum(len(each.set_aside) for each in self._registrations)
+        picture = self._awaiting.picture
+        return replace(picture, set_aside=picture.set_aside + set_aside)
 
     def on_state(self, callback: Callable[[StateChange], object]) -> Callable[[], None]:
         """As `WebSocketClient.on_state`; `callback` runs on the loop thread, and must neither block nor call the client."""

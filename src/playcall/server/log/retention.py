@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["expire_events"]
 
-BATCH_EVENTS = 1_000
+BATCH_EVENTS: Final = 1_000
 """Rows dropped in one transaction: other writers wait for no more than that."""
-BATCH_TOPICS = 100
+BATCH_TOPICS: Final = 25
 
 
 async def expire_events(database: Database, *, before: datetime) -> int:
@@ -25,35 +25,41 @@ async def expire_events(database: Database, *, before: datetime) -> int:
 
     A topic loses what precedes its first event that is young enough, and nothing after it, so that no hole is left. Its
     row stays: a cursor from before gets a gap, and then its end. Which topics have anything to drop is told by their
-    oldest entry alone, so it costs the number of topics and not that of events.
+    oldest entry alone, once for each: that costs the number of topics, not that of events, and is read while others write.
     """
-    dropped = 0
-    while True:
-        async with database.write() as tx:
-            count = await _expire_some(tx.session, before)
-        dropped += count
-        if count == 0:
-            return dropped
+    dropped = seen = 0
+    while topics := await _topics_after(database, seen, before):
+        seen = max(topics)
+        while topics:
+            left = BATCH_EVENTS
+            async with database.write() as tx:
+                while topics and left > 0:
+                    left -= await _expire(tx.session, topics[0], before, most=left)
+                    if left > 0:
+                        del topics[0]
+            dropped += BATCH_EVENTS - left
+    return dropped
 
 
-async def _expire_some(session: AsyncSession, before: datetime) -> int:
-    # In the order in which appending locks topics, so that the two cannot wait for each other.
-    topics = await session.execute(
-        select(TopicRow.id, TopicRow.floor)
-        .join(EventRow, and_(EventRow.topic_id == TopicRow.id, EventRow.seq == TopicRow.floor))
-        .where(EventRow.time < before)
-        .order_by(TopicRow.owner_id, TopicRow.name)
-        .limit(BATCH_TOPICS)
-    )
-    left = BATCH_EVENTS
-    for topic_id, floor in topics.all():
-        left -= await _expire(session, topic_id, floor, before, most=left)
-        if left <= 0:
-            break
-    return BATCH_EVENTS - left
+async def _topics_after(database: Database, seen: int, before: datetime) -> list[int]:
+    """The next of them in the order of their ids, whose oldest entry is too old."""
+    async with database.read() as session:
+        found = await session.execute(
+            select(TopicRow.id, TopicRow.owner_id, TopicRow.name)
+            .join(EventRow, and_(EventRow.topic_id == TopicRow.id, EventRow.seq == TopicRow.floor))
+            .where(TopicRow.id > seen, EventRow.time < before)
+            .order_by(TopicRow.id)
+            .limit(BATCH_TOPICS)
+        )
+        # In the order in which appending locks topics, so that the two cannot wait for each other.
+        return [row.id for row in sorted(found, key=lambda row: (row.owner_id, row.name))]
 
 
-async def _expire(session: AsyncSession, topic_id: int, floor: int, before: datetime, *, most: int) -> int:
+async def _expire(session: AsyncSession, topic_id: int, before: datetime, *, most: int) -> int:
+    """Up to `most` of one topic; fewer means that no more are old enough."""
+    floor = await session.scalar(select(TopicRow.floor).where(TopicRow.id == topic_id))
+    if floor is None:
+        return 0  # the topic has gone meanwhile
     window = (EventRow.topic_id == topic_id, EventRow.seq >= floor, EventRow.seq < floor + most)
     first_kept = await session.scalar(select(func.min(EventRow.seq)).where(*window, EventRow.time >= before))
     if first_kept is None:

@@ -57,6 +57,8 @@ BAD_VERSION: Final = 4406
 
 FRAMES_PER_SECOND: Final = 1_000
 FRAME_BURST: Final = 2_000
+WAITED_SECONDS: Final = 0.05
+"""A frame that took so long had to wait for the peer; one for which there is room is gone at once."""
 MAX_SIDS: Final = 100_000
 """In the life of a connection: all of them are remembered, as none may come twice."""
 
@@ -342,5 +344,9 @@ class Connection:
         await self._send_text(encode(frame))
 
     async def _send_text(self, text: str) -> None:
+        began = time.monotonic()
         await self._channel.send(text)
         self._last_sent = time.monotonic()
+        if self._last_sent - began >= WAITED_SECONDS:
+            # The peer has read on to make room: it is slow and there, though its pongs are behind all that.
+            self._heard()
