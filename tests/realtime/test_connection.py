@@ -29,7 +29,8 @@ from playcall.models.event import AnyEvent
 from playcall.models.frames import Events
 from playcall.realtime.buffer import Batch, Buffer, Ended
 from playcall.realtime.codec import decode
-from playcall.realtime.connection import CLOSE_SECONDS, FRAMES_A_TURN, Connection, ReadState
+from playcall.realtime.connection import CLOSE_SECONDS, FRAMES_A_TURN, Connection
+from playcall.realtime.errands import ReadState
 from playcall.realtime.feed import Feed, Opening
 from playcall.realtime.items import Gap, Snapshot, TopicState, Want
 from playcall.realtime.session import Session

@@ -9,16 +9,14 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from ..errors import (
     ClientClosedError,
     PlaycallError,
     RealtimeAuthError,
-    RealtimeError,
     RealtimeTimeoutError,
-    StatusError,
 )
 from ..models.cursor import Cursor
 from .buffer import Buffer
@@ -43,30 +41,27 @@ from .effects import (
     RenewCredentials,
     Send,
     SendText,
-    SentFrame,
     SubscriptionMoved,
     TakeSnapshot,
     TellGap,
 )
-from .items import Gap, Snapshot, TopicState, Want
-from .lifeline import HANDSHAKE_SECONDS, Lifeline
+from .errands import Errands, ReadState
+from .items import Want
+from .lifeline import Lifeline
 from .states import ConnectionState, RealtimePicture, StateChange, SubscriptionChange, SubscriptionPicture
 from .transports.base import Closed, Link, LinkLostError, Transport, UpgradeRefusedError
 
 if TYPE_CHECKING:
     from ..http.authenticator import Authenticator
 
-__all__ = ["Connection", "ReadState"]
+__all__ = ["Connection"]
 
 P = ParamSpec("P")
-
-ReadState: TypeAlias = Callable[[str], Awaitable[tuple[TopicState, Cursor]]]
-"""Reads the state that a topic's events change, and its place in the log, of one moment. Raises RequestError."""
 
 log = logging.getLogger("playcall.realtime")
 
 CLOSE_SECONDS = 5.0
-"""How long `close` waits for sockets and errands before it cancels them."""
+"""How long `close` waits for sockets before it cancels what closes them."""
 LEAST_FRAME_BYTES = 1024 * 1024
 MOST_FRAME_BYTES = 64 * 1024 * 1024
 """Whatever `welcome` says, no frame larger than this is read."""
@@ -116,12 +111,12 @@ class Connection:
         self._transport = transport
         self._fallback = fallback if fallback is not None else transport
         self._credentials = CredentialSource(authenticator)
-        self._read_state = read_state
         self._on_change = on_change
         self._attempt: _Attempt | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._errands: set[asyncio.Task[None]] = set()
-        self._snapshots: dict[int, asyncio.Task[None]] = {}
+        self._errands = Errands(
+            session, transport, self._credentials, read_state, told=self._flush, abandon=self._abandon
+        )
         self._buffers: dict[int, Buffer] = {}
         self._answers: dict[int, asyncio.Future[PlaycallError | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -175,8 +170,7 @@ class Connection:
         """No longer wanted; its buffer gets nothing more."""
         self._session.unsubscribe(key)
         self._buffers.pop(key, None)
-        if (reading := self._snapshots.pop(key, None)) is not None:
-            reading.cancel()
+        self._errands.forget(key)
         self._flush()
 
     def taken(self, key: int, count: int) -> None:
@@ -250,8 +244,7 @@ class Connection:
         """Ends every subscription and the connection; returns when nothing of it runs any more. Safe to call again."""
         self._session.close()
         self._flush()
-        for errand in self._errands:
-            errand.cancel()  # what it would find out is of no more use
+        await self._errands.close()
         tasks = {task for task in self._tasks if task is not asyncio.current_task()}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -337,17 +330,8 @@ class Connection:
                 self._moved(change)
             case SubscriptionMoved(change):
                 self._tell(change)
-            case TakeSnapshot(key, gap):
-                if key not in self._snapshots:
-                    self._snapshots[key] = self._send_out(self._take_snapshot(key, gap))
-            case RenewCredentials():
-                self._send_out(self._renew())
-            case RefreshToken():
-                self._send_out(self._refresh())
-            case CheckIdentity():
-                self._send_out(self._check_identity())
-            case Probe(greeting):
-                self._send_out(self._probe(greeting))
+            case TakeSnapshot() | RenewCredentials() | RefreshToken() | CheckIdentity() | Probe():
+                self._errands.run(effect)
 
     def _send(self, text: str) -> None:
         if (attempt := self._attempt) is not None:
@@ -399,13 +383,6 @@ class Connection:
         task = self.loop.create_task(coroutine, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _send_out(self, errand: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """As `_spawn`, for what closing need not wait for."""
-        task = self._spawn(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
         return task
 
     # --- one connection -----------------------------------------------------------------------------------------------
@@ -493,78 +470,6 @@ class Connection:
         attempt.over = True
         if self._attempt is attempt:
             self._attempt = None
-
-    # --- errands ------------------------------------------------------------------------------------------------------
-
-    async def _renew(self) -> None:
-        """Credentials were refused: are there others?"""
-        try:
-            outcome = await self._credentials.renew()
-        except ClientClosedError:
-            self._abandon()
-            return
-        self._session.renewed(self.loop.time(), outcome)
-        self._flush()
-
-    async def _refresh(self) -> None:
-        """The token in use will expire: a newer one goes in-band, so that nothing is interrupted."""
-        bearer = await self._credentials.newer_bearer()
-        self._session.token(self.loop.time(), bearer)
-        self._flush()
-
-    async def _check_identity(self) -> None:
-        try:
-            known = await self._transport.is_known(self._credentials.used)
-        except ClientClosedError:
-            self._abandon()
-            return
-        self._session.identity(self.loop.time(), known)
-        self._flush()
-
-    async def _probe(self, greeting: SentFrame) -> None:
-        """Whether a WebSocket can be opened again: it must answer, as some that are on the way only pretend to."""
-        possible = False
-        link: Link | None = None
-        try:
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
-                link = await self._transport.dial(self._credentials.headers, max_frame_bytes=LEAST_FRAME_BYTES)
-                await link.send(encode(greeting))
-                possible = isinstance(await link.receive(), str)
-        except (PlaycallError, UnreadableFrameError, TimeoutError) as error:
-            why = error.message if isinstance(error, PlaycallError) else type(error).__name__
-            log.info("the WebSocket cannot be opened yet: %s", why, extra={"event": "realtime.probe_failed"})
-        finally:
-            if link is not None:
-                await link.close(1000, "it can be opened again")
-        self._session.probed(self.loop.time(), possible)
-        self._flush()
-
-    async def _take_snapshot(self, key: int, gap: Gap) -> None:
-        """The state after a gap, for whoever wants to go on from it."""
-        try:
-            if self._read_state is None:
-                raise RealtimeError('on_gap="snapshot" needs a backend that keeps our contract')
-            state, cursor = await self._read_state(gap.topic)
-        except PlaycallError as error:
-            self._snapshots.pop(key, None)
-            self._session.no_snapshot(self.loop.time(), key, error, final=_is_final(error))
-        except Exception as error:
-            # Ours: the subscription ends, and nothing else suffers.
-            log.exception("a state could not be read", extra={"event": "realtime.defect"})
-            self._snapshots.pop(key, None)
-            ended = RealtimeError(f"the state of {gap.topic} could not be read ({type(error).__name__})")
-            self._session.no_snapshot(self.loop.time(), key, ended, final=True)
-        else:
-            self._snapshots.pop(key, None)
-            self._session.snapshot(key, Snapshot(gap, state, cursor))
-        self._flush()
-
-
-def _is_final(error: PlaycallError) -> bool:
-    """Whether the state cannot be had later either: it is gone, not ours, or the client is closed."""
-    if isinstance(error, StatusError):
-        return 400 <= error.status < 500 and error.status not in (408, 425, 429)
-    return isinstance(error, RealtimeError | ClientClosedError)
 
 
 def _lag(head: int | None, received: Cursor | None) -> int | None:
