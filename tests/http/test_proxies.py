@@ -18,6 +18,7 @@ from playcall.errors import ConfigurationError, ConnectFailedError, PlaycallErro
 from playcall.http.proxies import ProxyAddress, proxy_for
 from playcall.testing import MockAnswer
 from tests.both_faces import FACES, playcall, using, value
+from tests.misbehaving_server import stop_accepting
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -103,7 +104,7 @@ class ForwardProxy:
 
     async def __aexit__(self, *exc_info: object) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

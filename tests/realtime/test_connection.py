@@ -34,7 +34,7 @@ from playcall.realtime.errands import ReadState
 from playcall.realtime.feed import Feed, Opening
 from playcall.realtime.items import Gap, Snapshot, TopicState, Want
 from playcall.realtime.session import Session
-from playcall.realtime.states import ConnectionState
+from playcall.realtime.states import ConnectionState, Identity
 from playcall.realtime.transports.base import Closed, HeaderSource, LinkLostError, UpgradeRefusedError
 
 from .model_server import ModelConnection, ModelLog
@@ -90,7 +90,7 @@ class PipeTransport:
         self.links.append(PipeLink(self))
         return self.links[-1]
 
-    async def is_known(self, headers: Mapping[str, str]) -> bool | None:
+    async def identity(self, headers: Mapping[str, str]) -> Identity | None:
         return None
 
 
@@ -244,7 +244,7 @@ async def test_a_token_that_cannot_be_renewed_in_band_leaves_the_connection_alon
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_shared_client_that_was_closed_meanwhile_means_closed_and_not_refused(status: int) -> None:
     class Closing(PipeTransport):
-        async def is_known(self, headers: Mapping[str, str]) -> bool | None:
+        async def identity(self, headers: Mapping[str, str]) -> Identity | None:
             raise ClientClosedError("the pool is closed")
 
     transport = Closing()
@@ -413,6 +413,35 @@ def _event(seq: int) -> AnyEvent:
     frame = decode(json.dumps({"op": "events", "sid": "s", "prev": seq - 1, "to": seq, "events": [event(seq)]}))
     assert isinstance(frame, Events)
     return frame.events[0]
+
+
+async def test_a_token_that_was_offered_in_band_is_not_the_one_that_was_refused_meanwhile() -> None:
+    """The old one expires while the newer one is on its way: that one is still good."""
+
+    class Late(PipeLink):
+        async def send(self, text: str) -> None:
+            if json.loads(text)["op"] == "auth":
+                self.inbox.put_nowait(Closed(4401, "the token has expired"))
+            else:
+                await super().send(text)
+
+    class LateTransport(PipeTransport):
+        async def dial(self, headers: HeaderSource, *, max_frame_bytes: int) -> PipeLink:
+            await super().dial(headers, max_frame_bytes=max_frame_bytes)
+            self.links[-1] = Late(self) if len(self.links) == 1 else self.links[-1]
+            self.token_seconds = None
+            return self.links[-1]
+
+    transport = LateTransport()
+    transport.token_seconds = 0.2
+    connection = connect(transport, Tokens("T1", "T2"))
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=time.monotonic() + 5)
+    async with asyncio.timeout(5):
+        while len(transport.links) < 2 or connection.state is not ConnectionState.READY:
+            assert connection.state is not ConnectionState.FAILED, connection.picture().problem
+            await asyncio.sleep(0.005)
+    assert [headers["Authorization"] for headers in transport.headers] == ["Bearer T1", "Bearer T2"]
+    await connection.close()
 
 
 # --- the state after a gap --------------------------------------------------------------------------------------------

@@ -253,6 +253,30 @@ def test_goodbye_keeps_the_connection_until_its_moment_in_the_spread_then_moves(
     assert talk.connects == 1
 
 
+def test_failures_before_a_connection_that_settled_do_not_count_after_a_move(talk: Talk) -> None:
+    talk.subscribe()
+    for _ in range(8):
+        talk.session.lost(talk.now, "nothing listens there", reached=False)
+        talk.end_pause()
+    talk.welcome(heartbeat_seconds=100)
+    talk.pass_time(11)
+    talk.frame({"op": "goodbye", "reason": "draining"})
+    talk.pass_time(0)
+    assert talk.session.state is ConnectionState.CONNECTING
+    talk.session.lost(talk.now, "nothing listens there", reached=False)
+    assert talk.session.state is ConnectionState.CONNECTING, "at once, the first time"
+
+
+def test_a_goodbye_to_a_connection_that_nobody_wants_ends_it(talk: Talk) -> None:
+    key = talk.subscribe()
+    talk.welcome()
+    talk.session.unsubscribe(key)
+    talk.frame({"op": "goodbye", "reason": "draining"})
+    talk.pass_time(0)
+    assert talk.session.state is ConnectionState.IDLE
+    assert talk.connects == 1
+
+
 def test_a_connection_lost_after_goodbye_waits_for_the_moment_all_the_same_and_nothing_hurries_it(talk: Talk) -> None:
     ready(talk)
     talk.frame({"op": "goodbye", "reason": "draining", "reconnect_after_ms": 0, "spread_ms": 8000})
@@ -460,14 +484,26 @@ def test_403_on_the_upgrade_asks_who_the_caller_is(talk: Talk) -> None:
     assert talk.session.state is ConnectionState.BACKOFF
     talk.session.identity(talk.now, None)
     assert talk.session.state is ConnectionState.BACKOFF
-    talk.session.identity(talk.now, False)
+    talk.session.identity(talk.now, "refused")
+    assert isinstance(talk.session.failure, RealtimeAuthError)
+
+
+def test_403_where_http_asks_for_newer_credentials_renews_them_once(talk: Talk) -> None:
+    talk.subscribe()
+    talk.session.refused(talk.now, 403)
+    talk.session.identity(talk.now, "expired")
+    assert talk.all(RenewCredentials)
+    talk.session.renewed(talk.now, "new")
+    talk.end_pause()
+    talk.session.refused(talk.now, 403)
+    talk.session.identity(talk.now, "expired")
     assert isinstance(talk.session.failure, RealtimeAuthError)
 
 
 def test_403_although_http_accepts_the_credentials_means_a_blocked_path(talk: Talk) -> None:
     talk.subscribe()
     talk.session.refused(talk.now, 403)
-    talk.session.identity(talk.now, True)
+    talk.session.identity(talk.now, "known")
     assert type(talk.session.failure) is RealtimeConnectError
 
 
@@ -601,7 +637,7 @@ def test_a_token_of_no_life_does_not_make_a_storm(talk: Talk) -> None:
 def test_facts_that_come_too_late_change_nothing(talk: Talk) -> None:
     ready(talk)
     talk.session.renewed(talk.now, "same")
-    talk.session.identity(talk.now, False)
+    talk.session.identity(talk.now, "refused")
     talk.session.wake(talk.now)
     assert talk.session.state is ConnectionState.READY
     talk.session.lost(talk.now, "cut")

@@ -166,6 +166,15 @@ def test_a_cursor_of_the_users_own_is_sent_with_its_id(talk: Talk) -> None:
     assert talk.sent("subscribe")[-1]["from"] == {"epoch": "e1", "seq": 4, "id": "evt-4"}
 
 
+def test_another_event_at_the_cursor_without_a_gap_is_a_broken_contract(talk: Talk) -> None:
+    talk.subscribe(start=Cursor("e1", 4, "evt-4"))  # type: ignore[arg-type]
+    talk.welcome()
+    frame = {"op": "subscribed", "id": 1, "sid": talk.sid, "epoch": "e1", "seq": 4, "head": 4, "at_id": "another"}
+    talk.frame(frame)
+    assert len(talk.sent("subscribe")) == 2
+    assert talk.session.standings[0].state is SubscriptionState.PENDING
+
+
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 

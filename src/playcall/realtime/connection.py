@@ -9,7 +9,8 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from ..errors import (
@@ -44,6 +45,7 @@ from .effects import (
     SubscriptionMoved,
     TakeSnapshot,
     TellGap,
+    TokenTaken,
 )
 from .errands import Errands, ReadState
 from .items import Want
@@ -330,6 +332,8 @@ class Connection:
                 self._moved(change)
             case SubscriptionMoved(change):
                 self._tell(change)
+            case TokenTaken():
+                self._credentials.accepted()
             case TakeSnapshot() | RenewCredentials() | RefreshToken() | CheckIdentity() | Probe():
                 self._errands.run(effect)
 
@@ -392,7 +396,7 @@ class Connection:
         link: Link | None = None
         try:
             limit = min(MOST_FRAME_BYTES, max(LEAST_FRAME_BYTES, session.max_frame_bytes or 0))
-            link = await transport.dial(self._credentials.headers, max_frame_bytes=limit)
+            link = await transport.dial(partial(self._headers, attempt), max_frame_bytes=limit)
             session.opened(self.loop.time())
             self._flush()
             await self._converse(attempt, link)
@@ -417,6 +421,18 @@ class Connection:
         finally:
             if link is not None:
                 await link.close(attempt.code, attempt.reason)
+
+    async def _headers(self, attempt: _Attempt) -> Mapping[str, str]:
+        """The credentials for a request of this attempt; the provider's time is not the handshake's."""
+        if attempt.over or self._session.state is not ConnectionState.CONNECTING:
+            return await self._credentials.headers()
+        self._session.waiting(self.loop.time())
+        self._flush()
+        headers = await self._credentials.headers()
+        if not attempt.over:
+            self._session.asking(self.loop.time())
+            self._flush()
+        return headers
 
     async def _converse(self, attempt: _Attempt, link: Link) -> None:
         writer = self._spawn(self._write(attempt, link))

@@ -36,34 +36,44 @@ class CredentialSource:
     def __init__(self, authenticator: Authenticator | None) -> None:
         self._authenticator = authenticator
         self._used: Credentials | None = None
+        self._offered: Credentials | None = None
+        """Sent in-band, and not accepted yet: if the connection is refused meanwhile, it is for the ones in use."""
 
     async def headers(self) -> Mapping[str, str]:
-        """The current ones (rule 9). Raises NoCredentialsError."""
+        """The current ones (rule 9), which are the ones in use from now on. Raises NoCredentialsError."""
+        self._used, self._offered = await self._current(), None
+        return self.used
+
+    async def current(self) -> Mapping[str, str]:
+        """As `headers`, for a connection beside the one whose credentials are in use."""
+        credentials = await self._current()
+        return {} if credentials is None else credentials.headers
+
+    async def _current(self) -> Credentials | None:
         if self._authenticator is None:
-            return {}
+            return None
         try:
-            self._used = await self._authenticator.credentials()
+            return await self._authenticator.credentials()
         except ClientClosedError:
             raise
         except Exception as error:
             raise NoCredentialsError(_said(error), refused=_is_refusal(error)) from error
-        return self._used.headers
 
     @property
     def used(self) -> Mapping[str, str]:
-        """The headers that were given last."""
+        """The headers in use."""
         return {} if self._used is None else self._used.headers
 
     @property
     def token(self) -> str | None:
-        """What was given last, as one text: the bearer token, or the value of the one header. None if it is neither."""
+        """What is in use, as one text: the bearer token, or the value of the one header. None if it is neither."""
         if self._used is None or self._used.bearer is not None:
             return None if self._used is None else self._used.bearer
         values = list(self._used.headers.values())
         return values[0] if len(values) == 1 else None
 
     async def renew(self) -> Literal["new", "same", "failed"]:
-        """The ones that were given last were refused: are there others?"""
+        """The ones in use were refused: are there others?"""
         if self._authenticator is None or self._used is None:
             return "same"
         try:
@@ -77,22 +87,27 @@ class CredentialSource:
 
     async def newer_bearer(self) -> str | None:
         """A token newer than the one in use, which will expire; None if there is none to be had now."""
-        used = self._used
-        if self._authenticator is None or used is None:
+        newest = self._offered or self._used
+        if self._authenticator is None or newest is None:
             return None
         try:
             async with asyncio.timeout(RENEW_SECONDS):
                 # What is cached may be as old as what we use; a lapse elsewhere may have brought a newer one.
                 current = await self._authenticator.credentials()
-                if current.bearer == used.bearer and await self._authenticator.renew(used):
+                if current.bearer == newest.bearer and await self._authenticator.renew(newest):
                     current = await self._authenticator.credentials()
         except Exception as error:
             log.warning("the token was not renewed: %s", _said(error), extra={"event": "realtime.renew_failed"})
             return None
-        if current.bearer == used.bearer:
+        if current.bearer == newest.bearer:
             return None
-        self._used = current
+        self._offered = current
         return current.bearer
+
+    def accepted(self) -> None:
+        """The far end has taken the newer token: it is the one in use."""
+        if self._offered is not None:
+            self._used, self._offered = self._offered, None
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -37,6 +37,7 @@ __all__ = [
     "SubscriptionMoved",
     "TakeSnapshot",
     "TellGap",
+    "TokenTaken",
 ]
 
 SentFrame: TypeAlias = Hello | Subscribe | Credit | Unsubscribe | AuthFrame | Ping | Pong
@@ -86,6 +87,11 @@ class RenewCredentials:
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
     """The token in use will expire: get a newer one; answer with `token`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTaken:
+    """The newer token that was sent in-band has been accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,7 @@ Effect: TypeAlias = (
     | Introduce
     | RenewCredentials
     | RefreshToken
+    | TokenTaken
     | CheckIdentity
     | Probe
     | TakeSnapshot

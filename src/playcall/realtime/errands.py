@@ -112,7 +112,7 @@ class Errands:
 
     async def _check_identity(self) -> None:
         try:
-            known = await self._transport.is_known(self._credentials.used)
+            known = await self._transport.identity(self._credentials.used)
         except ClientClosedError:
             self._abandon()
             return
@@ -125,7 +125,7 @@ class Errands:
         link: Link | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                link = await self._transport.dial(self._credentials.headers, max_frame_bytes=PROBE_FRAME_BYTES)
+                link = await self._transport.dial(self._credentials.current, max_frame_bytes=PROBE_FRAME_BYTES)
                 await link.send(encode(greeting))
                 possible = isinstance(await link.receive(), str)
         except (PlaycallError, UnreadableFrameError, TimeoutError) as error:

@@ -30,6 +30,8 @@ class Fallback:
         self._proved = False
         self._certain = False
         self._doubts = 0
+        self._failures = 0
+        """Of the second way, in a row."""
         self._probes = 0
 
     def blocked(self, why: str) -> bool:
@@ -45,7 +47,14 @@ class Fallback:
 
     def unwelcome(self, why: str) -> bool:
         """The attempt broke before it was good for anything: where none ever was, it may be the path. Returns as `blocked`."""
-        return not self._proved and self._doubt(why, enough=DOUBTS, certain=False)
+        if self._proved:
+            self._doubts = 0
+            return False
+        return self._doubt(why, enough=DOUBTS, certain=False)
+
+    def undoubted(self) -> None:
+        """The attempt ended in a way that says nothing of the path."""
+        self._doubts = 0
 
     def _doubt(self, why: str, *, enough: int, certain: bool) -> bool:
         if self.in_use or not self._possible:
@@ -57,23 +66,25 @@ class Fallback:
         return True
 
     def came_to_nothing(self) -> bool:
-        """An attempt the second way failed. Returns whether the first is to be taken now: it was only doubted."""
-        if self._certain:
+        """An attempt the second way failed. Returns whether the first is to be taken now.
+
+        It is if it was only doubted; and now and then in any case, as no way is blocked for ever.
+        """
+        self._failures += 1
+        if self._certain and self._failures < DOUBTS:
             return False
-        self.in_use, self.why = False, None
+        self.in_use, self.why, self._failures = False, None, 0
         return True
 
     def ready(self, now: float) -> None:
-        """The way in use has been good for something."""
+        """The way in use has been good for something. A moment that is set for a probe stays, however often it breaks."""
         if self.in_use:
-            self._certain = True
-            pause = min(LAST_PROBE_SECONDS, FIRST_PROBE_SECONDS * 2.0 ** min(self._probes, 30))
-            self.probe_at = now + pause / 2 + self._random() * pause / 2
+            self._certain, self._failures = True, 0
+            if self.probe_at == math.inf:
+                pause = min(LAST_PROBE_SECONDS, FIRST_PROBE_SECONDS * 2.0 ** min(self._probes, 30))
+                self.probe_at = now + pause / 2 + self._random() * pause / 2
         else:
             self._proved, self._doubts, self._probes = True, 0, 0
-
-    def disconnected(self) -> None:
-        self.probe_at = math.inf
 
     def probing(self) -> None:
         """The first way is being tried, beside the connection that there is."""
@@ -83,4 +94,5 @@ class Fallback:
     def open_again(self) -> None:
         """The first way works again; one refusal is enough to leave it again."""
         self.in_use, self.why = False, None
-        self._proved, self._doubts = False, 0
+        self._proved, self._doubts, self._failures = False, 0, 0
+        self.probe_at = math.inf

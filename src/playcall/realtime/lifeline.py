@@ -21,7 +21,7 @@ from .closes import SUSPECT_LIMIT, Reaction, for_close, for_status
 from .effects import CheckIdentity, Connect, Disconnect, Effect, Moved, Probe, RenewCredentials, Send, SentFrame
 from .fallback import Fallback
 from .items import Snapshot, Want
-from .states import ConnectionState, Outage, Standing, StateChange, Tally
+from .states import ConnectionState, Identity, Outage, Standing, StateChange, Tally
 
 __all__ = ["HANDSHAKE_SECONDS", "RENEW_SECONDS", "Lifeline"]
 
@@ -58,6 +58,10 @@ class Lifeline(ABC):
         self._heard_at = 0.0
         self._move_at = math.inf
         """When the far end wants us to have moved."""
+        self._asked = True
+        """Whether the handshake has begun: the credentials for it may take their time."""
+        self._by_fallback = False
+        """Whether the attempt under way, or the connection, is the second way's."""
         # its history
         self.problem: str | None = None
         self.failure: RealtimeError | None = None
@@ -248,7 +252,10 @@ class Lifeline(ABC):
         """The upgrade was answered with an HTTP status other than 101, or a long poll with another than 200."""
         asked = "a long poll" if self.way.in_use else "the upgrade"
         why = f"{asked} was answered {status}" + (f": {detail}" if detail else "")
-        self._ended(now, for_status(status), why, code=status, retry_after_seconds=retry_after_seconds)
+        told = status in (429, 503)
+        self._ended(
+            now, for_status(status), why, code=status, retry_after_seconds=retry_after_seconds, doubtful=not told
+        )
 
     def lost(self, now: float, why: str, *, reached: bool = True, permanent: bool = False) -> None:
         """The connection broke, or none could be made.
@@ -293,12 +300,26 @@ class Lifeline(ABC):
         failures = self._failures - 1 if outcome == "new" else self._failures
         self._back_off(now, f"credentials renewed: {outcome}", schedule.delay_seconds(failures, self._random))
 
-    def identity(self, now: float, known: bool | None) -> None:
-        """Answers `CheckIdentity`: HTTP accepts us, refuses us too, or could not be asked (None)."""
+    def waiting(self, now: float) -> None:
+        """Credentials are being asked for: what the provider takes is not the path's doing."""
+        if self.state is ConnectionState.CONNECTING:
+            self._due, self._asked = now + RENEW_SECONDS, False
+
+    def asking(self, now: float) -> None:
+        """The credentials are there, and the connection is being opened with them."""
+        if self.state is ConnectionState.CONNECTING and not self._asked:
+            self._due, self._asked = now + HANDSHAKE_SECONDS, True
+
+    def identity(self, now: float, known: Identity | None) -> None:
+        """Answers `CheckIdentity`; None where HTTP could not be asked."""
         if self.state is not ConnectionState.BACKOFF or known is None:
             return
-        if not known:
+        if known == "refused" or (known == "expired" and self._renewed):
             self._fail(RealtimeAuthError("the backend refused these credentials, also over HTTP", code=403))
+            return
+        if known == "expired":
+            self.problem = "the upgrade was answered 403, and they have to be renewed also over HTTP (401)"
+            self._renew(now, self.problem)
             return
         why = "the upgrade was answered 403, although HTTP accepts the credentials"
         if self.way.blocked(why):
@@ -313,7 +334,7 @@ class Lifeline(ABC):
                 self.way.ready(now)
             return
         self.way.open_again()
-        if self.state is ConnectionState.READY:
+        if self.state in (*UP, ConnectionState.CONNECTING) and self._by_fallback:
             self._leave(now, "the WebSocket can be opened again")
 
     def tick(self, now: float) -> None:
@@ -336,6 +357,11 @@ class Lifeline(ABC):
 
     def _too_slow(self, now: float) -> None:
         opening = self.state is ConnectionState.CONNECTING
+        if opening and not self._asked:
+            why = f"no credentials came within {RENEW_SECONDS:g} s"
+            self._emit(Disconnect(1000, why))
+            self._ended(now, Reaction.RECONNECT, why)
+            return
         why = f"not {'opened' if opening else 'welcomed'} within {HANDSHAKE_SECONDS:g} s"
         self._emit(Disconnect(1000, why))
         self._ended(now, Reaction.UNANSWERED, why, wakeable=opening)
@@ -348,17 +374,24 @@ class Lifeline(ABC):
     def _leave(self, now: float, why: str) -> None:
         """From a connection that works to another one, at once."""
         self._emit(Disconnect(1000, why))
-        self._broke = (why, now)
+        self._settle(now)
+        if self._ready_since is not None:
+            self._broke = (why, now)
         self._down()
-        self._connect(now, why)
+        if self._is_wanted:
+            self._connect(now, why)
+        else:
+            self._broke = None
+            self._move(ConnectionState.IDLE, f"{why}; nothing is wanted")
 
     # --- its course ---------------------------------------------------------------------------------------------------
 
     def _connect(self, now: float, why: str) -> None:
         self.attempts += 1
-        self._due = now + HANDSHAKE_SECONDS
+        self._due, self._asked = now + HANDSHAKE_SECONDS, True
+        self._by_fallback = self.way.in_use
         self._move(ConnectionState.CONNECTING, why)
-        self._emit(Connect(self.way.in_use))
+        self._emit(Connect(self._by_fallback))
 
     def _ready(self, now: float, why: str, *, silence_seconds: float) -> None:
         """The far end has taken us in."""
@@ -393,12 +426,8 @@ class Lifeline(ABC):
         if self.state not in (*UP, ConnectionState.CONNECTING):
             return
         was_ready = self._ready_since is not None
-        if self._ready_since is not None:
-            settled = now - self._ready_since >= schedule.SETTLED_SECONDS
-            if settled:
-                self._failures = 0
-            if settled or self._has_progressed:
-                self._suspects = 0
+        self._settle(now)
+        if was_ready:
             self._broke = (why, now)
         if reaction is Reaction.SUSPECT and not (blamed or self._blame(why)):
             self._suspects += 1
@@ -415,9 +444,7 @@ class Lifeline(ABC):
             return
         failures, self._failures = self._failures, self._failures + 1
         if reaction is Reaction.RENEW:
-            self._renewed = True
-            self._back_off(now, f"{why}; asking for new credentials", RENEW_SECONDS)
-            self._emit(RenewCredentials())
+            self._renew(now, why)
             return
         if reaction not in (Reaction.RECONNECT, Reaction.UNANSWERED, Reaction.SUSPECT):
             failures = max(1, failures)  # it has answered, and said no: not again at once
@@ -432,13 +459,32 @@ class Lifeline(ABC):
 
     def _goes_another_way(self, reaction: Reaction, why: str, *, doubtful: bool) -> bool:
         """Whether the next attempt takes the other way than this one did, which did not get to READY."""
-        if self.way.in_use:
-            return self.way.came_to_nothing()
+        if self._by_fallback:
+            over = reaction in (Reaction.RECONNECT, Reaction.UNANSWERED)
+            return (over or (reaction is Reaction.BLOCKED and self._was_ready)) and self.way.came_to_nothing()
         if reaction is Reaction.BLOCKED:
             return self.way.blocked(why)
         if reaction is Reaction.UNANSWERED:
             return self.way.unanswered(why)
-        return doubtful and reaction is Reaction.RECONNECT and self.way.unwelcome(why)
+        if doubtful and reaction is Reaction.RECONNECT:
+            return self.way.unwelcome(why)
+        self.way.undoubted()
+        return False
+
+    def _settle(self, now: float) -> None:
+        """What a connection that has been good for something makes up for."""
+        if self._ready_since is None:
+            return
+        settled = now - self._ready_since >= schedule.SETTLED_SECONDS
+        if settled:
+            self._failures = 0
+        if settled or self._has_progressed:
+            self._suspects = 0
+
+    def _renew(self, now: float, why: str) -> None:
+        self._renewed = True
+        self._back_off(now, f"{why}; asking for new credentials", RENEW_SECONDS)
+        self._emit(RenewCredentials())
 
     def _is_fatal(self, reaction: Reaction, why: str, code: int | None) -> bool:
         """Whether the table says so; then it has failed.
@@ -484,7 +530,6 @@ class Lifeline(ABC):
     def _down(self) -> None:
         """Forgets everything that belonged to the connection."""
         self._forget()
-        self.way.disconnected()
         self._ready_since = None
         self._silence_seconds = self._move_at = math.inf
 

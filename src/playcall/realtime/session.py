@@ -30,7 +30,7 @@ from . import schedule
 from .closes import Reaction
 from .codec import ServerFrame, UnreadableFrameError, decode, encode
 from .desired import Desired
-from .effects import Disconnect, Effect, RefreshToken
+from .effects import Disconnect, Effect, RefreshToken, TokenTaken
 from .items import Snapshot, Want
 from .lifeline import UP, Lifeline
 from .states import ConnectionState, Standing, Tally
@@ -205,6 +205,7 @@ class Session(Lifeline):
             if frame.id == self._auth_id:
                 self._auth_due = math.inf
                 self._set_token_life(now, frame.token_expires_in_seconds)
+                self._emit(TokenTaken())
         elif isinstance(frame, Pong):
             if self._pinged is not None and frame.n == self._pinged[0]:
                 self.latency_seconds = now - self._pinged[1]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from ..models.cursor import Cursor
 
 __all__ = [
     "ConnectionState",
+    "Identity",
     "Outage",
     "RealtimePicture",
     "Standing",
@@ -42,6 +44,10 @@ class SubscriptionState(StrEnum):
     """Events are older than the head was when the server answered."""
     LIVE = "live"
     ENDED = "ended"
+
+
+Identity: TypeAlias = Literal["known", "expired", "refused"]
+"""What HTTP says of our credentials: 200, 401 (newer ones may do), or 403."""
 
 
 @dataclass(frozen=True, slots=True)

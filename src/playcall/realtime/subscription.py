@@ -139,7 +139,9 @@ class Subscription:
             return Violation("subscribed is of another epoch than the cursor, and no gap was declared")
         elif frame.seq > self.cursor.seq:
             return Violation(f"subscribed begins at {frame.seq}, after the cursor {self.cursor.seq}")
-        elif self.cursor.event_id is None and begins == self.cursor:
+        elif begins == self.cursor and begins.event_id is not None:
+            if self.cursor.event_id not in (None, begins.event_id):
+                return Violation(f"another event stands at the cursor {self.cursor}, and no gap was declared")
             self.cursor = begins
         self.answered = True
         self.retries = 0

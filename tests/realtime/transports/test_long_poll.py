@@ -330,8 +330,8 @@ async def test_dialling_with_credentials_that_are_refused_is_a_refused_upgrade(b
 async def test_who_is_known_can_be_asked_beside_any_link(backend: LiveBackend, api_key: str) -> None:
     pool = SessionPool()
     transport = LongPollTransport(backend.url, pool)
-    assert await transport.is_known({"X-API-Key": api_key}) is True
-    assert await transport.is_known({"X-API-Key": "pk_wrong"}) is False
+    assert await transport.identity({"X-API-Key": api_key}) == "known"
+    assert await transport.identity({"X-API-Key": "pk_wrong"}) == "expired"
     await pool.close()
 
 

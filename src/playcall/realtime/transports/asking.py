@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..codec import UnreadableFrameError
-from .base import HeaderSource
+from .base import HeaderSource, LinkLostError
 from .dialling import NETWORK_ERRORS, body_of, lost, refusal
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class Asker:
             UnreadableFrameError: it is larger than agreed.
             ClientClosedError: the pool is closed.
         """
+        credentials = await self._headers()
         headers = {
-            **await self._headers(),
+            **credentials,
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # as on a socket: what is small need not be packed
             "Cache-Control": "no-cache",
@@ -62,6 +63,9 @@ class Asker:
                     allow_redirects=False,
                 ) as response,
             ):
+                if response.status == 401 and await self._headers() != credentials:
+                    # Those of a moment ago were refused: there are newer ones already, which another try will send.
+                    raise LinkLostError(f"the credentials changed during GET {path}")
                 if response.status != 200:
                     raise await refusal(response)
                 body = await body_of(response, max_bytes=self._max_bytes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ...errors import PlaycallError
+from ..states import Identity
 
 __all__ = ["Closed", "HeaderSource", "Link", "LinkLostError", "Transport", "UpgradeRefusedError"]
 
@@ -87,6 +88,6 @@ class Transport(Protocol):
         """
         ...
 
-    async def is_known(self, headers: Mapping[str, str]) -> bool | None:
-        """Whether the backend accepts these credentials over HTTP; None when it could not be asked."""
+    async def identity(self, headers: Mapping[str, str]) -> Identity | None:
+        """What the backend says of these credentials over HTTP; None when it could not be asked."""
         ...

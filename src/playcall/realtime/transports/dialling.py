@@ -16,6 +16,7 @@ from ...errors import ConfigurationError
 from ...http.paths import base_url
 from ...http.pool import BrokenConnectionError
 from ...http.retry_after import retry_after_seconds
+from ..states import Identity
 from .base import LinkLostError, UpgradeRefusedError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ IDENTITY_SECONDS = 10.0
 DETAIL_BYTES = 65_536
 """How much of a refusal's body is read for its words."""
 DETAIL_SECONDS = 2.0
+
+_IDENTITIES: Final[Mapping[int, Identity]] = {200: "known", 401: "expired", 403: "refused"}
 
 NETWORK_ERRORS: Final = (aiohttp.ClientError, OSError, ValueError)
 """What `lost` understands: all that aiohttp raises for the network's sake, or the address's."""
@@ -40,8 +43,8 @@ class Dialler:
         self._base = base_url(url) + API_PREFIX
         self._pool = pool
 
-    async def is_known(self, headers: Mapping[str, str]) -> bool | None:
-        """See `Transport.is_known`."""
+    async def identity(self, headers: Mapping[str, str]) -> Identity | None:
+        """See `Transport.identity`."""
         session = await self._pool.session()
         try:
             async with (
@@ -50,9 +53,7 @@ class Dialler:
                     f"{self._base}/auth/me", **self._pool.routed(self._base, headers), allow_redirects=False
                 ) as response,
             ):
-                if response.status in (401, 403):
-                    return False
-                return True if response.status == 200 else None
+                return _IDENTITIES.get(response.status)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 from yarl import URL
 
+from ..states import Identity
 from .base import Closed, HeaderSource
 from .websocket import WebSocketLink, upgraded
 
@@ -52,7 +53,7 @@ class PlainWebSocketTransport:
         )
         return PlainLink(session, socket_)
 
-    async def is_known(self, headers: Mapping[str, str]) -> bool | None:
+    async def identity(self, headers: Mapping[str, str]) -> Identity | None:
         """Nobody's business: what a foreign server has over HTTP is not known."""
         return None
 
