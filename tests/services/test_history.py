@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from playcall import BaseAPIClient
-from playcall.errors import EventGapError, InvalidArgumentError, PermissionDeniedError, TopicForbiddenError
+from playcall.errors import (
+    EventGapError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    TopicForbiddenError,
+    UnreadableAnswerError,
+)
 from playcall.models import Cursor
 from playcall.models.ids import EventId
 from playcall.services.history import read_history
@@ -62,21 +68,78 @@ async def test_a_cursor_and_its_id_begin_and_another_ends_it() -> None:
     assert asked[0]["from_id"] == "e1"
 
 
+async def test_an_empty_log_has_no_events() -> None:
+    assert (await read(page(0, 0)))[0] == []
+
+
+LATER = {"op": "later", "sid": "t"}
+FINISHED = {"op": "ended", "sid": "t", "reason": "finished"}
+FORBIDDEN = {"op": "ended", "sid": "t", "reason": "forbidden"}
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        pytest.param([page(2, 9)], "leads no further than a:2", id="nothing"),
+        pytest.param([page(2, 9, LATER)], "leads no further than a:2", id="only a frame of a later version"),
+        pytest.param([page(2, 9, FINISHED)], "leads no further than a:2", id="an end before the log's"),
+        pytest.param([page(2, 9, events(0, 1, 2))], "leads no further than a:2", id="what was given already"),
+        pytest.param([page(2, 9, events(4, 5, 6))], "events after 4", id="a hole in the chain"),
+        pytest.param([page(4, 9, events(4, 5, 6))], "events after 4", id="another place than was asked for"),
+        pytest.param([page(2, 9, events(2, 3), events(4, 5))], "events after 4", id="a hole between two frames"),
+        pytest.param([page(2, 9, events(2, 3, 5))], "not all", id="a hole in a frame"),
+        pytest.param([page(2, 9, events(2, 4, 3))], "not all", id="disorder"),
+        pytest.param([page(2, 9, events(2, 3, 4, to=3))], "not all", id="more than was announced"),
+        pytest.param([page(2, 9, events(2, to=9))], "not all", id="none, although nothing is filtered out"),
+        pytest.param([{**page(2, 9, events(2, 3, 4)), "epoch": "b"}], "of epoch b", id="another epoch"),
+        pytest.param([{**page(2, 2), "epoch": "b"}], "of epoch b", id="another epoch, empty"),
+    ],
+)
+async def test_a_log_that_breaks_off_is_an_error_and_not_a_short_log(then: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(UnreadableAnswerError, match=said) as caught:
+        await read(page(0, 9, events(0, 1, 2)), *then)
+    assert not caught.value.may_have_happened
+
+
+async def test_with_a_filter_events_may_be_apart_but_not_in_disorder() -> None:
+    assert (await read(page(0, 9, events(0, 2, 5, to=9)), types=["x.*"]))[0] == [2, 5]
+    with pytest.raises(UnreadableAnswerError, match="not all"):
+        await read(page(0, 9, events(0, 5, 2, to=9)), types=["x.*"])
+
+
+async def test_another_epoch_than_that_of_the_start_without_a_gap_is_an_error() -> None:
+    with pytest.raises(UnreadableAnswerError, match="of epoch a"):
+        await read(page(0, 0), start=Cursor("b", 3))
+
+
 @pytest.mark.parametrize(
     "pages",
     [
-        pytest.param([page(0, 0)], id="an empty log"),
-        pytest.param([page(3, 9)], id="an answer that leads no further"),
-        pytest.param([page(3, 9, {"op": "later", "sid": "t"})], id="only a frame of a later version"),
+        [page(0, 9, FORBIDDEN)],
+        [page(0, 0, FORBIDDEN)],
+        [page(0, 9, events(0, 1, 2)), page(2, 0, FORBIDDEN)],
     ],
+    ids=["at once", "at once, with no head", "in the middle"],
 )
-async def test_an_answer_that_leads_no_further_is_not_asked_for_ever(pages: list[dict[str, Any]]) -> None:
-    assert (await read(*pages))[0] == []
+async def test_a_topic_that_is_forbidden_meanwhile_has_not_ended(pages: list[dict[str, Any]]) -> None:
+    with pytest.raises(TopicForbiddenError) as caught:
+        await read(*pages)
+    assert caught.value.topic == "tasks"
+
+
+async def test_what_a_later_version_adds_is_passed_over() -> None:
+    pages = [page(0, 4, LATER, events(0, 1, 2), LATER), page(2, 4, events(2, 3, 4), LATER)]
+    assert (await read(*pages))[0] == [1, 2, 3, 4]
+    assert (await read(page(4, 4, LATER), start=Cursor("a", 4)))[0] == []
+
+
+async def test_what_is_given_again_is_an_event_once() -> None:
+    pages = [page(0, 4, events(0, 1, 2), events(0, 1, 2, 3)), page(3, 4, events(2, 3, 4))]
+    assert (await read(*pages))[0] == [1, 2, 3, 4]
 
 
 async def test_an_ended_topic_is_at_its_end() -> None:
-    ended = {"op": "ended", "sid": "t", "reason": "finished"}
-    assert (await read(page(0, 2, events(0, 1, 2), ended)))[0] == [1, 2]
+    assert (await read(page(0, 2, events(0, 1, 2), FINISHED)))[0] == [1, 2]
 
 
 async def test_a_gap_while_the_log_is_read_is_an_error_and_not_a_short_log() -> None:

@@ -17,7 +17,7 @@ from typing import Generic, Protocol, Self, TypeVar, cast
 
 from ..deadline import nearest
 from ..errors import ClientClosedError, InvalidArgumentError, RealtimeTimeoutError
-from ..loop_thread import LoopThread
+from ..loop_thread import LoopThread, wait_for
 from ..models.cursor import Cursor
 from ..models.ids import EventId
 from .buffer import Batch, Buffer, Ended
@@ -442,8 +442,7 @@ class BlockingFeed(_FeedBase[ItemT]):
             if not connection.usable:
                 raise ClientClosedError("this subscription belongs to the process before the fork: make another")
             LoopThread.shared().refuse_own_thread()
-            left = -1 if ends_at is None else min(max(0, ends_at - time.monotonic()), threading.TIMEOUT_MAX)
-            ready.acquire(timeout=left)
+            wait_for(ready, ends_at)
 
 
 async def _now(said: Awaitable[T] | T) -> T:

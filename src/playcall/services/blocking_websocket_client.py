@@ -85,6 +85,8 @@ class BlockingWebSocketClient(HomeProcess, Generic[EventT]):
         self._awaiting = awaiting
         self._registrations: set[BlockingRegistration[Any]] = set()
         self._lock = threading.Lock()
+        self._ended = False
+        """A `close` has come to its end."""
 
     def __repr__(self) -> str:
         return repr(self._awaiting).replace("WebSocketClient", type(self).__name__, 1)
@@ -202,9 +204,13 @@ class BlockingWebSocketClient(HomeProcess, Generic[EventT]):
         self._awaiting.wake()
 
     def close(self) -> None:
-        """As `WebSocketClient.close`; a handler may call it. Waits a moment for other handlers to finish their event."""
-        if not self._awaiting.closed:
+        """As `WebSocketClient.close`; a handler may call it. Waits a moment for other handlers to finish their event.
+
+        After one that was interrupted another does what is left. Threads may call it at the same time.
+        """
+        if not self._ended:  # one that was interrupted has closed some of it only
             LoopThread.shared().call(self._awaiting.close)
+            self._ended = True
         with self._lock:
             registrations = list(self._registrations)
         for registration in registrations:

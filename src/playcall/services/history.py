@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..checks import check_whole_number
 from ..errors import EventGapError, InvalidArgumentError, PermissionDeniedError, TopicForbiddenError
+from ..http.answers import unreadable
 from ..models.cursor import Cursor
 from ..models.frames import Ended, EventPage, Events
 from ..models.frames import Gap as GapFrame
@@ -14,6 +16,7 @@ from ..models.frames import Gap as GapFrame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..answer import Answer
     from ..faces import Awaiting
     from ..models.event import AnyEvent
     from .api_client import APIClient
@@ -44,7 +47,8 @@ async def read_history(
         TopicForbiddenError: there is no such topic for this caller.
         EventGapError: events after `start` are not kept any more, or `start` is of another log.
         InvalidArgumentError: `end` is of another epoch than the log.
-        RequestError: a page could not be read.
+        UnreadableAnswerError: a page does not follow on from the one before, or leads no further: what came is not all.
+        RequestError: a page could not be had.
     """
     if page_size is not None:
         check_whole_number(page_size, "page_size", least=1)
@@ -52,34 +56,40 @@ async def read_history(
     reached: Cursor | None = start if isinstance(start, Cursor) else None
     last: int | None = None
     while True:
-        page = await _page(api, topic, reached, types, size)
+        answer = await _ask(api, topic, reached, types, size)
+        page = api.read(answer, EventPage)
         if last is None:
             if end is not None and end.epoch != page.epoch:
                 raise InvalidArgumentError(f"end is a cursor of epoch {end.epoch}, the log of {topic} is {page.epoch}")
             last = page.head if end is None else min(end.seq, page.head)
-        before = page.seq
-        reached = Cursor(page.epoch, page.seq)
-        over = False
+        if reached is None:
+            reached = Cursor(page.epoch, page.seq)
+        before = reached.seq
         for frame in page.frames:
             if isinstance(frame, GapFrame):
                 raise _gone(topic, frame)
-            if isinstance(frame, Ended):
-                over = True
+            if isinstance(frame, Ended) and frame.reason == "forbidden":
+                raise _forbidden(topic)
             if isinstance(frame, Events):
+                _refuse_hole(answer, page.epoch, frame, reached, every=types is None)
                 for event in frame.events:
                     if event.seq > last:
                         return
-                    yield event
-                at_id = frame.events[-1].id if frame.events and frame.events[-1].seq == frame.to else frame.at_id
-                reached = Cursor(page.epoch, frame.to, at_id)
-        # An answer that does not move on would be asked for ever.
-        if over or reached.seq >= last or reached.seq <= before:
+                    if event.seq > reached.seq:
+                        yield event
+                if frame.to > reached.seq:
+                    at_id = frame.events[-1].id if frame.events and frame.events[-1].seq == frame.to else frame.at_id
+                    reached = Cursor(page.epoch, frame.to, at_id)
+        _refuse_epoch(answer, page.epoch, reached)
+        if reached.seq >= last:
             return
+        if reached.seq == before:  # asked again it would say the same, for ever
+            raise unreadable(answer, f"but it leads no further than {reached}, and the log goes on to {last}")
 
 
-async def _page(
+async def _ask(
     api: APIClient[Awaiting], topic: str, after: Cursor | None, types: Sequence[str] | None, size: int
-) -> EventPage:
+) -> Answer:
     params: dict[str, str | int | Sequence[str]] = {
         "topic": topic,
         "from": "start" if after is None else str(after),
@@ -90,12 +100,31 @@ async def _page(
     if types is not None:
         params["types"] = list(types)
     try:
-        return await api.get(_PATH, into=EventPage, params=params)
+        return await api.answer("GET", _PATH, params=params)
     except PermissionDeniedError as error:
         if error.code != "forbidden":
             raise
-        message = f"there is no topic {topic!r}, or it is not for this caller"
-        raise TopicForbiddenError(message, topic=topic) from error
+        raise _forbidden(topic) from error
+
+
+def _refuse_hole(answer: Answer, epoch: str, frame: Events, reached: Cursor, *, every: bool) -> None:
+    """Raises UnreadableAnswerError unless the frame goes on from `reached`; `every` where nothing was filtered out."""
+    _refuse_epoch(answer, epoch, reached)
+    if frame.prev > reached.seq:
+        raise unreadable(answer, f"but with events after {frame.prev}, where those after {reached} are due")
+    seqs = [event.seq for event in frame.events if event.seq > reached.seq]
+    in_order = all(one < other for one, other in pairwise(seqs)) and (not seqs or seqs[-1] <= frame.to)
+    if not in_order or (every and len(seqs) != max(0, frame.to - reached.seq)):
+        raise unreadable(answer, f"but with events that are not all of those after {reached} up to {frame.to}")
+
+
+def _refuse_epoch(answer: Answer, epoch: str, reached: Cursor) -> None:
+    if epoch != reached.epoch:
+        raise unreadable(answer, f"but of epoch {epoch}, where what follows {reached} was asked for")
+
+
+def _forbidden(topic: str) -> TopicForbiddenError:
+    return TopicForbiddenError(f"there is no topic {topic!r}, or it is not for this caller", topic=topic)
 
 
 def _gone(topic: str, frame: GapFrame) -> EventGapError:

@@ -1,13 +1,17 @@
 """A resource that stays current: read once, then each newer version that an event carries; in both faces."""
 
+# pyright: reportPrivateUsage=false
+# `BlockingLive` is the other face of `Live`.
+
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeAlias, TypeVar
@@ -15,7 +19,7 @@ from typing import Generic, Protocol, Self, TypeAlias, TypeVar
 from ..blocking_iterator import nothing_came
 from ..deadline import nearest
 from ..errors import ClientClosedError, InvalidArgumentError, PlaycallError, RealtimeError
-from ..loop_thread import LoopThread
+from ..loop_thread import LoopThread, wait_for
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent
 from ..realtime.items import Snapshot
@@ -43,7 +47,8 @@ class LiveSource(Generic[T]):
         read: Gives the value and its place in the log, of one moment.
         follow: Subscribes from a place; after a gap a `Snapshot` comes.
         pick: The value that an item carries, None if it carries none.
-        is_newer: Whether the first of two values is newer than the second.
+        is_newer: Whether the first of two values, which an event carries, is newer than the second. A snapshot is not
+            asked about: after a restored database it is what holds, and may well be older.
         is_over: Whether nothing can follow a value.
     """
 
@@ -117,7 +122,12 @@ class Live(Generic[T]):
     def __init__(self, source: LiveSource[T]) -> None:
         self._source = source
         self._current: _Current[T] | None = None
+        self._subscription = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
+        self._opening = False
+        self._closed = False
+        self._pid: int | None = None
+        """The process that opened it: what keeps it current does not come along into a forked child."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._source.name}>"
@@ -137,17 +147,21 @@ class Live(Generic[T]):
         """Why it is not kept current any more; None while it is, and when the resource has come to its end."""
         return self._opened().error
 
-    async def changes(self) -> AsyncIterator[T]:
-        """Each newer value from now on; the newest only, where several came while one was being worked on.
+    def changes(self) -> AsyncIterator[T]:
+        """Each newer value from this call on; the newest only, where several came while one was being worked on.
 
-        Ends with the resource, or the block.
+        After a gap that is the value as it was read then. Ends with the resource, or the block.
 
         Raises:
-            RealtimeError: it cannot be kept current any more.
-            ClientClosedError: the client was closed.
+            InvalidArgumentError: at once: it is not open.
+            RealtimeError: while iterating: it cannot be kept current any more.
+            ClientClosedError: the client was closed; or it was opened by the process before a fork.
         """
         current = self._opened()
-        seen = current.count
+        self._refuse_other_process()
+        return self._changes(current, current.count)
+
+    async def _changes(self, current: _Current[T], seen: int) -> AsyncIterator[T]:
         while True:
             loop = asyncio.get_running_loop()
             ready: asyncio.Future[None] = loop.create_future()
@@ -160,36 +174,55 @@ class Live(Generic[T]):
                     raise current.error
                 return
             else:
+                self._refuse_other_process()
                 await ready
 
     async def open(self) -> None:
-        """What entering does: reads the value and subscribes.
+        """What entering does: reads the value and subscribes. After an error it may be tried again.
 
         Raises:
             NotFoundError: there is no such resource.
             RealtimeError: events cannot be had.
             RequestError: it could not be read.
+            ClientClosedError: it was closed meanwhile; or it was opened by the process before a fork.
         """
-        if self._current is not None:
-            raise InvalidArgumentError(f"{self!r} was opened already: make another")
+        self._refuse_other_process()
+        if self._opening or self._closed or self._current is not None:
+            raise InvalidArgumentError(f"{self!r} was opened or closed already: make another")
+        self._opening, self._pid = True, os.getpid()
+        try:
+            self._current = await self._begin()
+        except BaseException:
+            await self._subscription.aclose()
+            raise
+        finally:
+            self._opening = False
+
+    async def _begin(self) -> _Current[T]:
         source = self._source
         value, cursor = await source.read()
-        self._current = _Current(value, cursor)
+        self._refuse_closed()
+        current = _Current(value, cursor)
         if source.is_over(value):
-            self._current.end(None)
-            return
-        feed = source.follow(cursor)
-        events = await feed.__aenter__()
+            current.end(None)
+            return current
+        events = await self._subscription.enter_async_context(source.follow(cursor))
+        self._refuse_closed()
         # An empty context: it outlives the deadline, and whatever else is in the context, of whoever opens it.
-        self._task = asyncio.get_running_loop().create_task(
-            self._keep(self._current, feed, events), context=contextvars.Context()
-        )
+        self._task = asyncio.get_running_loop().create_task(self._keep(current, events), context=contextvars.Context())
+        return current
 
     async def close(self) -> None:
-        """Ends it, and what waits for its changes. Safe to call again."""
-        if self._task is not None:
+        """Ends it, and what waits for its changes, or for it to be open. Safe to call again."""
+        self._closed = True
+        if self._is_elsewhere:
+            return
+        if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            try:
+                await asyncio.wait([self._task])
+            finally:
+                await self._subscription.aclose()  # a task that was cancelled before it began has not done it
         if self._current is not None:
             self._current.end(None)
 
@@ -207,16 +240,27 @@ class Live(Generic[T]):
             raise InvalidArgumentError(f"{self!r} is not open: use it in a `with` (`async with` on the async client)")
         return self._current
 
-    async def _keep(
-        self, current: _Current[T], feed: AbstractAsyncContextManager[EventFeed], events: EventFeed
-    ) -> None:
+    @property
+    def _is_elsewhere(self) -> bool:
+        return self._pid is not None and self._pid != os.getpid()
+
+    def _refuse_other_process(self) -> None:
+        if self._is_elsewhere:
+            raise ClientClosedError(f"{self!r} belongs to the process before the fork: make another")
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ClientClosedError(f"{self!r} was closed before it was open")
+
+    async def _keep(self, current: _Current[T], events: EventFeed) -> None:
         source = self._source
         error: PlaycallError | None = None
         try:
             async for item in events:
                 value = source.pick(item)
-                newer = value if value is not None and source.is_newer(value, current.value) else None
-                current.move(events.cursor or current.cursor, newer)
+                if not isinstance(item, Snapshot) and value is not None and not source.is_newer(value, current.value):
+                    value = None
+                current.move(events.cursor or current.cursor, value)
                 if source.is_over(current.value):
                     break
             else:
@@ -231,7 +275,7 @@ class Live(Generic[T]):
             error = RealtimeError(f"{source.name} is not kept current any more ({type(ended).__name__})")
             error.__cause__ = ended
         finally:
-            await feed.__aexit__(None, None, None)
+            await self._subscription.aclose()
             current.end(error)
 
 
@@ -242,7 +286,7 @@ class BlockingLive(Generic[T]):
         self._live = Live(source)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._live._source.name}>"  # pyright: ignore[reportPrivateUsage] - its other face
+        return f"<{type(self).__name__} {self._live._source.name}>"
 
     @property
     def value(self) -> T:
@@ -261,8 +305,11 @@ class BlockingLive(Generic[T]):
 
     def changes(self) -> Iterator[T]:
         """As `Live.changes`. A `with deadline(…)` around it bounds the waiting: DeadlineExceededError."""
-        current = self._live._opened()  # pyright: ignore[reportPrivateUsage] - its other face
-        seen = current.count
+        current = self._live._opened()
+        self._live._refuse_other_process()
+        return self._changes(current, current.count)
+
+    def _changes(self, current: _Current[T], seen: int) -> Iterator[T]:
         while True:
             ready = threading.Lock()
             ready.acquire()
@@ -275,18 +322,27 @@ class BlockingLive(Generic[T]):
                     raise current.error
                 return
             else:
+                self._live._refuse_other_process()
                 LoopThread.shared().refuse_own_thread()
-                began_at, ends_at = time.monotonic(), nearest(None)
-                left = -1 if ends_at is None else min(max(0, ends_at - began_at), threading.TIMEOUT_MAX)
-                if not ready.acquire(timeout=left):
-                    raise nothing_came(f"changes of {self._live._source.name}", began_at)  # pyright: ignore[reportPrivateUsage]
+                began_at = time.monotonic()
+                if not wait_for(ready, nearest(None)):
+                    raise nothing_came(f"changes of {self._live._source.name}", began_at)
 
     def open(self) -> None:
         """As `Live.open`."""
-        LoopThread.shared().call(self._live.open)
+        self._live._refuse_other_process()
+        try:
+            LoopThread.shared().call(self._live.open)
+        except PlaycallError:
+            raise  # by `Live.open`, which has left nothing
+        except BaseException:
+            self.close()  # an interrupt may have come when it was open already
+            raise
 
     def close(self) -> None:
         """As `Live.close`."""
+        if self._live._is_elsewhere:
+            return
         try:
             LoopThread.shared().call(self._live.close)
         except ClientClosedError:
