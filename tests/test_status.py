@@ -591,7 +591,7 @@ async def test_waiting_tries_to_the_end_of_its_time(monkeypatch: pytest.MonkeyPa
 async def test_waiting_heeds_an_outer_deadline(blocking: bool) -> None:
     async with playcall(blocking, lambda request: MockAnswer(503)) as client:
         began_at = asyncio.get_running_loop().time()
-        with pytest.raises(DeadlineExceededError, match=r"not ready within 0\.2 s"), deadline(0.2):
+        with pytest.raises(DeadlineExceededError, match=r"not ready within 0\.\d+ s"), deadline(0.2):
             await value(client.status.wait_until_ready(60))
         assert asyncio.get_running_loop().time() - began_at < 30
 

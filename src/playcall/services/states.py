@@ -53,11 +53,11 @@ async def read_topic_state(api: APIClient[Awaiting], topic: str) -> tuple[TopicS
             return await _read_all(api, topic, Playbook)
         case topics.TOOLS, "":
             return await _read_all(api, topic, Tool)
-        case "run", id_:
+        case "run", id_ if id_:
             return await read_resource(api, path("/runs/{id}", id=id_), Run)
-        case "task", id_:
+        case "task", id_ if id_:
             return await read_resource(api, path("/tasks/{id}", id=id_), Task)
-        case "agent", id_:
+        case "agent", id_ if id_:
             return await read_resource(api, path("/agents/{id}", id=id_), Agent)
         case _:
             message = f"no state is known that goes with the topic {topic!r}: use on_gap='yield' there"
