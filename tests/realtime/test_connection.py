@@ -444,6 +444,25 @@ async def test_a_token_that_was_offered_in_band_is_not_the_one_that_was_refused_
     await connection.close()
 
 
+async def test_what_an_earlier_connection_still_has_to_say_is_not_heard() -> None:
+    """Frames of two connections never mix, whatever arrives late."""
+    transport = PipeTransport()
+    connection = connect(transport)
+    buffer = Buffer(256)
+    await connection.open(Want("tasks", start="start"), buffer, wait=True, ends_at=None)
+    old = transport.links[0]
+    old.inbox.put_nowait(Closed(1006))
+    await settle()
+    assert len(transport.links) == 2
+    (sid,) = transport.links[1].topics
+    late = {"op": "events", "sid": sid, "prev": 0, "to": 1, "events": [event(1)]}
+    old.inbox.put_nowait(json.dumps(late))
+    await settle()
+    assert buffer.size == 0
+    assert connection.picture().received == 0
+    await connection.close()
+
+
 # --- the state after a gap --------------------------------------------------------------------------------------------
 
 

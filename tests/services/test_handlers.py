@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import functools
+import random
 import sys
 import threading
 import time
@@ -1039,3 +1040,30 @@ async def test_registering_that_is_interrupted_leaves_nothing_behind(make: MakeF
                 await face.on("task.*", feeds.append)
         await until(lambda: not any(each.name == "playcall-on-task.*" for each in threading.enumerate()))
     await until(lambda: face.client.picture.subscriptions == ())
+
+
+# --- all of it together -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_cut_and_whatever_raises_each_event_is_handled_or_set_aside_once(
+    face: Face, server: ScriptedServer, seed: int
+) -> None:
+    chance = random.Random(seed)
+    bad = {seq for seq in range(1, 121) if chance.random() < 0.2}
+    recorder = Recorder(*bad)
+    registration = await face.on("task.*", recorder, window=chance.choice([1, 4, 64]))
+    for _ in range(12):
+        append(server, 10)
+        if chance.random() < 0.5:
+            server.cut()
+        await asyncio.sleep(chance.random() / 50)
+    await until(lambda: len(recorder.seen) == 120)
+    assert recorder.seen == list(range(1, 121)), "in order, across every cut"
+    assert not recorder.overlapped
+    assert [seq for seq, _ in aside(registration)] == sorted(bad)
+    recorder.bad.clear()
+    assert await replay(registration) == len(bad)
+    assert recorder.seen[120:] == sorted(bad)
+    assert registration.set_aside == ()
+    assert (registration.handled, registration.errors, registration.gaps) == (120 + len(bad), len(bad), 0)
