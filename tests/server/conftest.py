@@ -26,6 +26,7 @@ from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry
 from playcall.server.serving import Server, Started
 from playcall.server.settings import Settings
+from playcall.server.store.database import Database
 from playcall.server.store.tables import ToolRow
 
 T = TypeVar("T")
@@ -211,3 +212,18 @@ async def api(server: RunningServer) -> AsyncIterator[Api]:
     user = await server.new_user()
     async with aiohttp.ClientSession() as session:
         yield Api(server, session, user)
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """One of the test's own, without a server."""
+    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/log.sqlite3")
+    yield database
+    await database.close()
+
+
+@pytest_asyncio.fixture
+async def owner(database: Database) -> str:
+    """A user in it."""
+    async with database.write() as tx:
+        return (await create_user(tx.session, "somebody")).id

@@ -6,32 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from playcall.models import Cursor
 from playcall.server import caretaker
-from playcall.server.auth.accounts import create_user
 from playcall.server.caretaker import expire_old, look_after, poll_heads
 from playcall.server.clock import utc_now
 from playcall.server.log import LogGap, NewEvent, TopicEntry, read_log, read_topic
 from playcall.server.store.database import Database
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/care.sqlite3")
-    yield database
-    await database.close()
-
-
-@pytest_asyncio.fixture
-async def owner(database: Database) -> str:
-    async with database.write() as tx:
-        return (await create_user(tx.session, "somebody")).id
 
 
 async def append(database: Database, owner: str, topic: str, *, age_seconds: float = 0) -> None:

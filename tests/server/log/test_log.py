@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from playcall.models import Cursor
-from playcall.server.auth.accounts import create_user
 from playcall.server.log import (
     EventTooLargeError,
     LogGap,
@@ -29,19 +26,6 @@ from playcall.server.log import (
 )
 from playcall.server.store.database import Database
 from playcall.server.store.tables import EventRow
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/log.sqlite3")
-    yield database
-    await database.close()
-
-
-@pytest_asyncio.fixture
-async def owner(database: Database) -> str:
-    async with database.write() as tx:
-        return (await create_user(tx.session, "somebody")).id
 
 
 def event(owner: str, *topics: str | TopicEntry, data: Any = None, type: str = "a") -> NewEvent:

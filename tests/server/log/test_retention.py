@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import func, select
 
 from playcall.models import Cursor
-from playcall.server.auth.accounts import create_user
 from playcall.server.log import LogGap, LogSlice, NewEvent, TopicEntry, expire_events, read_log, read_topic, retention
 from playcall.server.store.database import Database
 from playcall.server.store.tables import EventRow
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/log.sqlite3")
-    yield database
-    await database.close()
-
-
-@pytest_asyncio.fixture
-async def owner(database: Database) -> str:
-    async with database.write() as tx:
-        return (await create_user(tx.session, "somebody")).id
 
 
 def hour(n: float) -> datetime:
