@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
@@ -134,6 +135,8 @@ class _Client(HomeProcess, Generic[FaceT]):
         self._api.engine.status.nudge = partial(_call, WeakMethod(self._events.wake))
         self._pool = pool
         self._root = root
+        self._ended = threading.Event()
+        """Whether a `close` has come to its end; clones share it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._root!r})"
@@ -232,10 +235,11 @@ class Playcall(_Client[Blocking]):
 
     def close(self) -> None:
         """Ends subscriptions and closes the connections; calls after it raise ClientClosedError."""
-        if not self._api.engine.closed:
+        if not self._ended.is_set():
             if "events" in self.__dict__:
                 self.events.close()  # waits for handlers, on this thread
             LoopThread.shared().call(self._close)
+            self._ended.set()
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from playcall import loop_thread
+from playcall import BlockingAPIClient, Playcall, loop_thread
 from playcall.http.pool import SessionPool
 from playcall.realtime.states import ConnectionState
 from playcall.services.blocking_websocket_client import BlockingWebSocketClient
@@ -117,6 +117,29 @@ def test_what_an_interrupted_close_has_left_the_next_one_closes(
     assert connection.state is ConnectionState.CLOSED
     assert not connection._tasks
     assert _pool(client).closed
+    client.close()
+
+
+@pytest.mark.parametrize("kind", [Playcall, BlockingAPIClient])
+def test_what_an_interrupted_close_of_an_http_client_has_left_the_next_one_closes(
+    kind: Any, interrupt_once: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = kind("http://127.0.0.1:9")
+    pool = client._pool if kind is Playcall else client._engine.transport.pool
+    closing = threading.Event()
+
+    async def hang(_: SessionPool) -> None:
+        closing.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SessionPool, "close", hang)
+        interrupt_once(lambda done: closing.wait(5))
+        with pytest.raises(KeyboardInterrupt):
+            client.close()
+    assert not pool.closed
+    client.close()
+    assert pool.closed
     client.close()
 
 

@@ -103,6 +103,8 @@ class Engine:
         )
         self._pause_until = 0.0
         self._closed = False
+        self.ended = False
+        """Whether a `close` has come to its end."""
         status.load = lambda: (self.limiter.in_flight, self.limiter.waiting, self.budget.tokens)
         _engines.add(self)
 
@@ -187,13 +189,15 @@ class Engine:
         return self.transport.abandon()
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        """Safe to call again: one that was cancelled is gone on with."""
+        self._closed = True
+        if not self.ended:
             self._pauses.end()
             self.status.closed()
             await self.status.end()
             await self.authenticator.close()
             await self.transport.close()
+            self.ended = True
 
     # --- one deadline -------------------------------------------------------------------------------------------------
 

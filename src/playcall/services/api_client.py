@@ -352,7 +352,7 @@ class BlockingAPIClient(APIClient[Blocking]):
 
     def close(self) -> None:
         """Closes the connections; calls after it raise ClientClosedError."""
-        if not self._engine.closed:
+        if not self._engine.ended:
             LoopThread.shared().call(self._owner.close)
 
     def __enter__(self) -> Self:
