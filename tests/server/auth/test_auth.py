@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import jwt
 import pytest
 
 from playcall.server.auth.tokens import InvalidTokenError, TokenIssuer
+from playcall.server.store.tables import SIGNING_KEY
 
 from ..conftest import Answer, Api
 
@@ -137,6 +139,20 @@ async def test_a_token_that_is_not_ours_or_has_expired_is_401(api: Api) -> None:
     assert answer.status == 401
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     assert forged not in str(answer.json)
+
+
+async def test_a_token_lives_as_long_as_is_said_of_it_to_the_fraction_of_a_second(api: Api) -> None:
+    """Of the few seconds that a short one has, a clock of whole seconds would take up to one."""
+    first = await login(api)
+    before = time.time()
+    pair = (await refresh(api, first["refresh_token"])).json
+    caller = TokenIssuer(await signing_key(api), access_seconds=1, refresh_seconds=1).read(pair["access_token"])
+    assert caller.expires_at is not None
+    assert before <= caller.expires_at.timestamp() - pair["expires_in"] <= time.time()
+
+
+async def signing_key(api: Api) -> str:
+    return await api.server.acall(api.server.core.database.meta(SIGNING_KEY))
 
 
 def test_an_expired_token_says_so() -> None:
