@@ -178,6 +178,4 @@ def _passed(done: threading.Lock) -> None:
 
 
 def _pool(client: BlockingWebSocketClient) -> SessionPool:
-    pool = client._awaiting._owned_pool
-    assert pool is not None
-    return pool
+    return client._awaiting._pool

@@ -14,18 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from typing_extensions import Unpack
 
-from ..config import API_PREFIX, DEFAULT_DEADLINE_SECONDS
+from ..config import DEFAULT_DEADLINE_SECONDS
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 from ..home_process import HomeProcess
@@ -38,18 +36,13 @@ from ..models.event import AnyEvent
 from ..realtime.connection import Connection
 from ..realtime.feed import Feed, Opening
 from ..realtime.handlers import Registration
-from ..realtime.items import DEFAULT_WINDOW, Gap, OnGap, Snapshot, Want
-from ..realtime.lifeline import Lifeline
-from ..realtime.patterns import check_topic, check_types, collection_for, is_unicode
+from ..realtime.items import Gap, OnGap, Snapshot, Want
+from ..realtime.patterns import check_topic, check_types, is_unicode
 from ..realtime.plain_items import PlainEvent, PlainGap, PlainOnGap
 from ..realtime.plain_protocol import Contract, EventT
-from ..realtime.plain_session import PlainSession
 from ..realtime.registration import Handler, Reactions
-from ..realtime.session import Session
 from ..realtime.states import ConnectionState, RealtimePicture, StateChange, SubscriptionChange
-from ..realtime.transports.long_poll import LongPollTransport
-from ..realtime.transports.plain_websocket import PlainWebSocketTransport
-from ..realtime.transports.websocket import WebSocketTransport
+from .dialects import dialect_of
 from .event_options import (
     HandlerOptions,
     HistoryOptions,
@@ -60,19 +53,7 @@ from .event_options import (
     check_window,
 )
 from .history import read_history
-from .plain_sockets import (
-    PLAIN_WINDOW,
-    PlainHandler,
-    PlainHandlerOptions,
-    PlainSubscribeOptions,
-    check_session,
-    plain_handler_topic,
-    plain_on_gap,
-    plain_topic,
-    plain_url,
-    refuse_what_needs_a_log,
-)
-from .states import read_topic_state
+from .plain_sockets import PlainHandler, PlainHandlerOptions, PlainSubscribeOptions
 
 if TYPE_CHECKING:
     from ..faces import Awaiting
@@ -144,18 +125,18 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
             raise ConfigurationError(f"user_agent is not Unicode: {user_agent!r}")
         if session is not None and user_agent != USER_AGENT:
             raise ConfigurationError("user_agent is said in the hello of our contract: with session= nobody hears it")
-        self._protocol = check_session(session, via=via, authenticated=auth is not None or api is not None)
-        self._url = base_url(url if self._protocol is None else plain_url(url))
+        self._dialect = dialect_of(session, via=via, authenticated=auth is not None or api is not None)
+        self._url = base_url(self._dialect.address(url))
         self._deadline_seconds = (
             None if deadline_seconds is None else check_seconds(deadline_seconds, "deadline_seconds")
         )
         self._user_agent = user_agent
-        self._owned_pool = None if pool is not None else SessionPool(ssl_context, proxy=proxy_for(self._url, proxy))
-        self._pool = pool or self._owned_pool or SessionPool()
-        root = self._url if self._protocol is not None else self._url + API_PREFIX
-        self._owned_api = None if api is not None else _api(root, auth, self._pool)
-        self._api = api or self._owned_api or _api(root, auth, self._pool)
-        self._transport, self._fallback = (transport, None) if transport is not None else self._transports(via)
+        self._owns_pool, self._owns_api = pool is None, api is None
+        self._pool = SessionPool(ssl_context, proxy=proxy_for(self._url, proxy)) if pool is None else pool
+        self._api = _api(self._dialect.api_root(self._url), auth, self._pool) if api is None else api
+        self._transport, self._fallback = (
+            (transport, None) if transport is not None else self._dialect.transports(self._url, self._pool, via)
+        )
         self._board = None if api is None else api.engine.status
         self._connections: list[Connection] = []
         self._registrations: set[Registration[Any]] = set()
@@ -271,7 +252,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
             RequestError: while iterating: the backend could not be asked.
         """
         self.refuse_closed()
-        if self._protocol is not None:
+        if not self._dialect.keeps_log:
             raise InvalidArgumentError(
                 "history() reads the log of a backend of our contract: this one keeps none for us"
             )
@@ -359,10 +340,10 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        if self._owned_api is not None:
-            await self._owned_api.engine.close()
-        if self._owned_pool is not None:
-            await self._owned_pool.close()
+        if self._owns_api:
+            await self._api.engine.close()
+        if self._owns_pool:
+            await self._pool.close()
 
     @property
     def closed(self) -> bool:
@@ -386,17 +367,12 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
         # In a forked child nothing may free what the parent's thread was using.
         _parked.extend(each for each in self._connections if each.pid != os.getpid())
         self._connections = [each for each in self._connections if each.usable]
-        session: Lifeline
-        if self._protocol is not None:
-            session = PlainSession(self._protocol, random=random.random, wall_clock=partial(datetime.now, UTC))
-        else:
-            session = Session(random=random.random, client=self._user_agent, fallback=self._fallback is not None)
         connection = Connection(
-            session,
+            self._dialect.session(self._user_agent, fallback=self._fallback is not None),
             self._transport,
             self._api.authenticator,
             fallback=self._fallback,
-            read_state=partial(read_topic_state, self._api) if self._protocol is None else None,
+            read_state=self._dialect.read_state(self._api),
             on_change=self._changed,
         )
         self._connections.append(connection)
@@ -408,19 +384,12 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
 
     def opening(self, topic: str, on_gap: OnGap | PlainOnGap | None, options: SubscribeOptions) -> Opening:
         """The arguments of `subscribe`, checked. `on_gap` is None for what is spoken's own default."""
-        if self._protocol is not None:
-            plain_topic(topic)
-            on_gap = plain_on_gap(on_gap)
-            refuse_what_needs_a_log(options)
-        else:
-            check_topic(topic)
-            on_gap = "raise" if on_gap is None else on_gap
-            if on_gap not in ("raise", "yield", "snapshot"):
-                raise InvalidArgumentError(f'on_gap is "raise", "yield" or "snapshot", got {on_gap!r}')
+        topic = self._dialect.topic(topic)
+        on_gap = self._dialect.on_gap(on_gap)
+        self._dialect.check_options(options)
         types = check_types(options.get("types"))
         check_cursors(options)
-        default_window = DEFAULT_WINDOW if self._protocol is None else PLAIN_WINDOW
-        window = check_window(options.get("window", default_window))
+        window = check_window(options.get("window", self._dialect.default_window))
         want = Want(topic, types, check_start(options.get("start", "head")), on_gap, window)
         return Opening(
             want,
@@ -437,18 +406,15 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
         on_error = options.get("on_error", "set_aside" if cursors is None else "stop")
         if on_error not in ("set_aside", "stop"):
             raise InvalidArgumentError(f'on_error is "set_aside" or "stop", got {on_error!r}')
-        topic = options.get("topic")
-        if self._protocol is not None:
-            topic = plain_handler_topic(topic, self._protocol)
         opening = self.opening(
-            collection_for(pattern) if topic is None else topic,
+            self._dialect.handler_topic(pattern, options.get("topic")),
             "yield",
             {
                 "types": [pattern],
                 "start": options.get("start", "head"),
                 "wait": options.get("wait", True),
                 "deadline_seconds": options.get("deadline_seconds", self._deadline_seconds),
-                "window": options.get("window", DEFAULT_WINDOW if self._protocol is None else PLAIN_WINDOW),
+                "window": options.get("window", self._dialect.default_window),
                 "cursors": cursors,
                 "cursor_name": options.get("cursor_name", ""),
             },
@@ -458,15 +424,6 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
     @staticmethod
     def _deadline(seconds: float | None) -> float | None:
         return None if seconds is None else check_seconds(seconds, "deadline_seconds")
-
-    def _transports(self, via: Via) -> tuple[Transport, Transport | None]:
-        """The way to connect, and the one for where that is blocked."""
-        if self._protocol is not None:
-            return PlainWebSocketTransport(self._url, self._pool, self._protocol), None
-        if via == "long_poll":
-            return LongPollTransport(self._url, self._pool), None
-        websocket = WebSocketTransport(self._url, self._pool)
-        return websocket, LongPollTransport(self._url, self._pool) if via == "auto" else None
 
     def _changed(self, change: StateChange | SubscriptionChange) -> None:
         if isinstance(change, SubscriptionChange):
