@@ -197,6 +197,11 @@ class Connection:
         return self.state is ConnectionState.FAILED and isinstance(self._session.failure, RealtimeAuthError)
 
     @property
+    def reconnects(self) -> int:
+        """How often it has been READY again."""
+        return self._session.reconnects
+
+    @property
     def usable(self) -> bool:
         """False once its loop or process is gone; then another must be made."""
         return not self.loop.is_closed() and self.pid == os.getpid()

@@ -131,9 +131,9 @@ class Lifeline(ABC):
     def check(self, want: Want) -> None:
         """Raises InvalidArgumentError: what is wanted cannot be said in a frame."""
 
+    @abstractmethod
     def introduce(self, now: float, token: str | None) -> None:
-        """Answers `Introduce`, for sessions that ask; None when there are no credentials, or they are no single token."""
-        raise NotImplementedError
+        """Answers `Introduce`; None when there are no credentials, or they are no single token."""
 
     @property
     @abstractmethod

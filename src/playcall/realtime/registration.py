@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, cast
@@ -34,7 +35,7 @@ class Reactions:
     on_error: OnError = "set_aside"
 
 
-class RegistrationBase(Generic[EventT]):
+class RegistrationBase(ABC, Generic[EventT]):
     """What a registration shows, and what becomes of an exception."""
 
     def __init__(self, pattern: str, opening: Opening, handler: Handler, reactions: Reactions) -> None:
@@ -76,9 +77,9 @@ class RegistrationBase(Generic[EventT]):
         return self._aside.dropped
 
     @property
+    @abstractmethod
     def lag(self) -> int | None:
         """How many log entries the handler is behind the newest that was heard of; None while that is not known."""
-        raise NotImplementedError
 
     def _raised(self, event: AnyEvent, error: BaseException) -> None:
         """Raises: RealtimeError: that ends the handler."""

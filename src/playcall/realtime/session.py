@@ -132,6 +132,9 @@ class Session(Lifeline):
         if (left := self._token_expires_at - now) > 1:
             self._refresh_at = now + left / 2
 
+    def introduce(self, now: float, token: str | None) -> None:
+        """Never asked for: credentials go with the upgrade."""
+
     # --- what the lifeline asks ---------------------------------------------------------------------------------------
 
     @property

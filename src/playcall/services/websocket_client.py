@@ -431,9 +431,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
             return
         if self._board is not None and self._connections:
             newest = self._connections[-1]
-            self._board.realtime(
-                str(change.new), auth_failed=newest.auth_failed, reconnects=newest.picture().reconnects
-            )
+            self._board.realtime(str(change.new), auth_failed=newest.auth_failed, reconnects=newest.reconnects)
         _call_all(self._callbacks, change)
 
 
