@@ -130,6 +130,11 @@ class Events(WireModel, frozen=True):
     head: int | None = None
     at_id: EventId | None = None
 
+    @property
+    def id_at_end(self) -> EventId | None:
+        """The id of the entry at `to`, whether it is among `events` or was left out; None where it was not said."""
+        return self.events[-1].id if self.events and self.events[-1].seq == self.to else self.at_id
+
 
 class Gap(WireModel, frozen=True):
     """`reason` is open: `expired`, `epoch` or `ahead` today. Ends the subscription."""

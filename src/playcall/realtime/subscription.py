@@ -174,8 +174,7 @@ class Subscription:
             fresh = [event for event in events if event.seq > cursor.seq]
         self.head = max(to, self.head or 0, frame.head or 0)
         if to > cursor.seq:
-            at_id = events[-1].id if events and events[-1].seq == to else frame.at_id
-            self.cursor = Cursor(cursor.epoch, to, at_id)
+            self.cursor = Cursor(cursor.epoch, to, frame.id_at_end)
             self.breaks = 0
             self.failed_connections = 0
             self._look_live()

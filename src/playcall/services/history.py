@@ -78,8 +78,7 @@ async def read_history(
                     if event.seq > reached.seq:
                         yield event
                 if frame.to > reached.seq:
-                    at_id = frame.events[-1].id if frame.events and frame.events[-1].seq == frame.to else frame.at_id
-                    reached = Cursor(page.epoch, frame.to, at_id)
+                    reached = Cursor(page.epoch, frame.to, frame.id_at_end)
         _refuse_epoch(answer, page.epoch, reached)
         if reached.seq >= last:
             return
