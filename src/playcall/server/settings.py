@@ -62,6 +62,8 @@ class Settings:
     drain_seconds: float = 10.0
     allow_private_addresses: bool = False
     new_epoch: bool = False
+    max_at_once: int = 32
+    lease_seconds: float = 10.0
 
     @property
     def database_path(self) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from playcall.models import StepStatus, TaskSpec
+from playcall.server.clock import utc_now
 from playcall.server.engine import Engine
 from playcall.server.engine import engine as engine_module
 from playcall.server.engine import operation as operation_module
@@ -21,7 +22,9 @@ from playcall.server.engine.failure import Superseded
 from playcall.server.engine.operation import Operations
 from playcall.server.engine.reporter import Reporter
 from playcall.server.engine.run_flow import RunFlow, _StepEnd
-from playcall.server.store.tables import AgentRow, RunRow, RunStepRow, TaskRow
+from playcall.server.engine.segments import MAX_FAULTS
+from playcall.server.store.database import Database
+from playcall.server.store.tables import AgentRow, ProcessRow, RunRow, RunStepRow, TaskRow
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
 
 from .conftest import House, close_house, move_in, open_house
@@ -381,15 +384,31 @@ async def test_what_is_running_at_every_crash_fails_in_the_end_and_a_shutdown_is
             run, task = await house.run(run_id), await house.task(task_id)
             crashes = max(0, launch - 2)  # after the first two it was shut down in order
             assert (run.faults, task.faults) == (crashes, crashes)
-            over = crashes >= engine_module.MAX_FAULTS
+            over = crashes >= MAX_FAULTS
             assert (run.status, task.status) == (("failed", "failed") if over else ("running", "running"))
+            if not over:
+                await _until_worked_on(house, {run_id, task_id})
         finally:
             await close_house(opened)
         if launch >= 2:
-            (opened.settings.data_dir / engine_module._STOPPED).unlink()
+            await _seem_to_have_crashed(opened)
     assert run.error is not None
     assert run.error["code"] == "engine_fault"
     assert [row.status for row in await _tasks_after(tmp_path, owner, run_id)] == ["failed"]
+
+
+async def _until_worked_on(house: House, ids: set[str]) -> None:
+    async with asyncio.timeout(30):
+        while house.engine._works.segments().keys() != ids:
+            await asyncio.sleep(0.01)
+
+
+async def _seem_to_have_crashed(house: House) -> None:
+    """Only who ends in good order takes its name out of the database."""
+    database = await Database.create(house.database.url)
+    async with database.write() as tx:
+        tx.session.add(ProcessRow(id=house.engine._processes.id, place="", started_at=utc_now(), beats=1))
+    await database.close()
 
 
 async def _tasks_after(folder: Path, owner: str, run_id: str) -> list[TaskRow]:

@@ -32,7 +32,7 @@ async def test_a_transaction_that_has_begun_is_ended_however_often_its_caller_is
 
 async def test_stopping_cancels_the_body_and_says_why() -> None:
     works = WorkList()
-    with works.entry("r") as work:
+    with works.entry("r", 1) as work:
         body = asyncio.create_task(work.do(asyncio.sleep(60)))
         await asyncio.sleep(0)
         works.stop("somebody else")
@@ -51,7 +51,7 @@ async def test_closing_stops_what_is_there_and_what_comes() -> None:
     works = WorkList()
 
     async def drive() -> str:
-        with works.entry("r") as work:
+        with works.entry("r", 1) as work:
             try:
                 await work.do(asyncio.sleep(60))
             except asyncio.CancelledError:
@@ -76,7 +76,7 @@ async def test_a_loop_that_ends_takes_the_body_with_it() -> None:
         finally:
             ended.set()
 
-    with works.entry("r") as work:
+    with works.entry("r", 1) as work:
         doing = asyncio.create_task(work.do(body()))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -89,6 +89,6 @@ async def test_a_loop_that_ends_takes_the_body_with_it() -> None:
 
 async def test_the_newer_of_two_segments_is_the_one_that_is_stopped() -> None:
     works = WorkList()
-    with works.entry("r") as old, works.entry("r") as new:
+    with works.entry("r", 1) as old, works.entry("r", 1) as new:
         works.stop("r")
         assert (old.stopped_by, new.stopped_by) == (None, "cancel")

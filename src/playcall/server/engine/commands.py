@@ -87,7 +87,7 @@ class Commands:
                 )
             )
         announce_run(tx, run, "created")
-        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run.id, run.segment)
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run)
         return run
 
     async def retry_run(self, tx: Transaction, run: RunRow) -> RunRow:
@@ -130,7 +130,7 @@ class Commands:
                 )
             )
         announce_run(tx, new, "created")
-        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, new.id, new.segment)
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, new)
         return new
 
     async def cancel_run(self, tx: Transaction, run: RunRow) -> None:
@@ -189,7 +189,7 @@ class Commands:
         run.status = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
         _touch(run)
         announce_run(tx, run, "resumed")
-        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run.id, run.segment)
+        await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run)
 
     async def delete_run(self, tx: Transaction, run: RunRow) -> None:
         """With its steps, tasks and artifacts; its log outlives it.
@@ -264,7 +264,7 @@ class Commands:
         tx.session.add(task)
         await tx.session.flush()
         announce_task(tx, task, "created")
-        await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task.id, task.segment)
+        await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task)
         return task
 
 

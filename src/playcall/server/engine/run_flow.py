@@ -71,7 +71,7 @@ class RunFlow:
         Raises:
             asyncio.CancelledError: the server is shutting down; the next launch goes on.
         """
-        with self._works.entry(run_id) as work:
+        with self._works.entry(run_id, segment) as work:
             with contextlib.suppress(Superseded):  # the first advance says so too
                 await unbroken(self._take_over_files(run_id, segment))
             end: _StepEnd | None = None
@@ -91,6 +91,8 @@ class RunFlow:
                 except asyncio.CancelledError:
                     if work.shuts_down:
                         raise
+                    if work.stopped_by == "superseded":
+                        return
                     if work.stopped_by != "cancel":
                         raise RuntimeError(f"step {step!r} was cancelled, and nobody wished it") from None
                     end = _StepEnd(step, StepStatus.CANCELLED, error=("cancelled", "the run was cancelled"))

@@ -1,25 +1,28 @@
 """DBOS, as the engine uses it: started in the server's own loop, on the server's own database, quietly.
 
-It remembers which workflows there are and which of their transactions are done; after a crash it runs a workflow again,
-and a transaction that is done is not done again. Nothing else of it is used, and nobody but this file knows it.
+It queues workflows, each of which one process takes, and remembers which of their transactions are done. Nothing else of
+it is used, and nobody but this file knows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from dbos import DBOS, AsyncSQLAlchemyDatasource, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ..clock import utc_now
 from ..log import Outbox
 from ..store.database import Database
 
-__all__ = ["Runtime", "Workflow"]
+__all__ = ["Queued", "Runtime", "Segment", "Workflow"]
 
 R = TypeVar("R", bound="dict[str, str | None] | None")
 
@@ -28,20 +31,57 @@ Workflow = Callable[[str, int], Awaitable[None]]
 
 APPLICATION_VERSION = "1"
 """Constant: DBOS's default, a hash of the source, would strand every run at each release."""
-EXECUTOR_ID = "embedded"
-"""The one process of an embedded database: after a restart it is the same executor, and goes on with what it left."""
-QUEUE = "playcall"
+QUEUE = "playcall.work"
 QUEUE_POLL_SECONDS = 0.1
-_UNFINISHED = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+DATABASE_CONNECTIONS = 5
+"""Of DBOS itself, in each process; beside those of the server's own pool."""
+FORGET_AFTER_SECONDS = 600.0
+FORGET_AT_ONCE = 500
+_RUNNING = "PENDING"
+_UNFINISHED = [_RUNNING, "ENQUEUED", "DELAYED"]
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+class Queued(Protocol):
+    """A run or task, as its row says."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def owner_id(self) -> str: ...
+    @property
+    def segment(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A workflow that some process has taken, and has not ended."""
+
+    workflow: str
+    id: str
+    number: int
+    executor_id: str | None
+
+    @property
+    def workflow_id(self) -> str:
+        return f"{self.id}~{self.number}"
 
 
 class Runtime:
-    """DBOS is one to a process, so this is too: launched and shut down in turn."""
+    """DBOS is one to a process, so this is too: launched and shut down in turn.
+
+    Args:
+        executor_id: This process's, and no other's: DBOS would carry out what another one is at.
+        at_once: How many runs of one owner are worked on at the same time, by all processes together, and how many of
+            their tasks; the others wait.
+    """
 
     _launched: ClassVar[Runtime | None] = None
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, executor_id: str, at_once: int) -> None:
         self._database = database
+        self._executor_id = executor_id
+        self._at_once = at_once
         url = make_url(database.url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
         driver = "sqlite" if self._is_sqlite else "postgresql"
@@ -51,7 +91,7 @@ class Runtime:
         self._client: DBOSClient | None = None
 
     async def launch(self, workflows: dict[str, Workflow]) -> None:
-        """In the loop that the workflows are to run in; recovery begins at once.
+        """In the loop that the workflows are to run in; what is queued begins at once.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
@@ -67,11 +107,12 @@ class Runtime:
         config: DBOSConfig = {
             "name": "playcall",
             "system_database_url": self._system_url,
-            "executor_id": EXECUTOR_ID,
+            "executor_id": self._executor_id,
             "application_version": APPLICATION_VERSION,
             "serializer": self._serializer,
             "log_level": "CRITICAL",
             "use_listen_notify": False,
+            "sys_db_pool_size": DATABASE_CONNECTIONS,
         }
         try:
             DBOS(config=config)
@@ -83,13 +124,18 @@ class Runtime:
                 _register(name, workflow)
             DBOS.launch()
             self._client = DBOSClient(system_database_url=self._system_url, serializer=self._serializer, lazy=True)
-            await DBOS.register_queue_async(QUEUE, polling_interval_sec=QUEUE_POLL_SECONDS)
+            await DBOS.register_queue_async(
+                QUEUE,
+                polling_interval_sec=QUEUE_POLL_SECONDS,
+                partition_concurrency=self._at_once,
+                on_conflict="always_update",
+            )
         except BaseException:
             await self.shutdown()
             raise
 
     async def shutdown(self) -> None:
-        """Whoever calls this has stopped the workflows. What they had not done is recovered by the next launch."""
+        """Whoever calls this has stopped the workflows. What they had not done others go on with, or the next launch."""
         if Runtime._launched is not self:
             return
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=0)
@@ -100,26 +146,31 @@ class Runtime:
             self._client = None
         Runtime._launched = None
 
-    async def enqueue(self, session: AsyncSession, workflow: str, id: str, segment: int) -> None:
-        """Starts the workflow if, and only if, the session's transaction commits."""
+    async def enqueue(self, session: AsyncSession, workflow: str, row: Queued) -> None:
+        """Starts the workflow of the row's segment if, and only if, the session's transaction commits.
+
+        Each owner has a queue for runs and one for tasks, so that runs that take long keep no tool call waiting.
+        """
         client = self._client
         if client is None:
             raise RuntimeError("the engine has not been launched")
+        row_id, segment = row.id, row.segment
         options: EnqueueOptions = {
             "workflow_name": workflow,
             "queue_name": QUEUE,
-            "workflow_id": f"{id}~{segment}",
+            "workflow_id": f"{row_id}~{segment}",
+            "queue_partition_key": f"{workflow}:{row.owner_id}",
         }
 
         def enqueue(connection: Connection) -> None:
-            client.enqueue_in_transaction(connection, options, id, segment)
+            client.enqueue_in_transaction(connection, options, row_id, segment)
 
         await (await session.connection()).run_sync(enqueue)
 
     async def once(self, name: str, action: Callable[[AsyncSession, Outbox], Awaitable[R]]) -> R:
         """A transaction of the running workflow that is done once: its changes, its events and DBOS's note of it.
 
-        Done before a crash, it gives what it gave then, and `action` is not called.
+        Done before, it gives what it gave then, and `action` is not called.
         """
         datasource = self._datasource
         if datasource is None:
@@ -141,14 +192,42 @@ class Runtime:
             outbox.wake()
         return result
 
-    async def is_alive(self, id: str, segment: int) -> bool:
-        """Whether the segment's workflow is queued or will be recovered."""
-        status = await DBOS.get_workflow_status_async(f"{id}~{segment}")
-        return status is not None and status.status in _UNFINISHED
+    async def pending(self) -> list[Segment]:
+        """What some process has taken and not ended, of any process."""
+        found = await DBOS.list_workflows_async(status=_RUNNING, load_input=False, load_output=False)
+        segments: list[Segment] = []
+        for status in found:
+            row_id, _, number = status.workflow_id.rpartition("~")
+            if number.isdecimal():
+                segments.append(Segment(status.name, row_id, int(number), status.executor_id))
+        return segments
+
+    async def alive(self, workflow_ids: Iterable[str]) -> set[str]:
+        """Those of them that wait in the queue, or have been taken and not ended."""
+        found = await DBOS.list_workflows_async(
+            workflow_ids=list(workflow_ids), status=_UNFINISHED, load_input=False, load_output=False
+        )
+        return {status.workflow_id for status in found if status.queue_name == QUEUE}
+
+    async def give_up(self, workflow_ids: Iterable[str]) -> None:
+        """They have been superseded: whoever has them may stop, and nobody need look at them again."""
+        await DBOS.cancel_workflows_async(list(workflow_ids))
+
+    async def forget_ended(self) -> None:
+        """Removes what DBOS keeps of workflows that ended a while ago: nobody asks for it, and it would only grow."""
+        before = (utc_now() - timedelta(seconds=FORGET_AFTER_SECONDS)).isoformat()
+        while True:
+            ended = await DBOS.list_workflows_async(
+                status=_ENDED, completed_before=before, limit=FORGET_AT_ONCE, load_input=False, load_output=False
+            )
+            if ended:
+                await DBOS.delete_workflows_async([status.workflow_id for status in ended])
+            if len(ended) < FORGET_AT_ONCE:
+                return
 
 
 def _register(name: str, workflow: Workflow) -> None:
-    """Recovered however often the server crashes: segments count their own faults."""
+    """DBOS itself recovers nothing, as no two processes have the same executor id: see `Watch`."""
 
     async def run(id: str, segment: int) -> None:
         # A function, because DBOS writes attributes on what it registers.

@@ -35,7 +35,7 @@ class TaskFlow:
         Raises:
             asyncio.CancelledError: the server is shutting down; the next launch goes on.
         """
-        with self._works.entry(task_id) as work:
+        with self._works.entry(task_id, segment) as work:
             async with self._database.read() as session:
                 task = await session.get(TaskRow, task_id)
             if task is None or task.segment != segment or task.status in ENDED_TASK:
@@ -52,6 +52,8 @@ class TaskFlow:
                 except asyncio.CancelledError:
                     if work.shuts_down:
                         raise
+                    if work.stopped_by == "superseded":
+                        return
                 except (StepFailed, Superseded):
                     pass  # the first is stored, the second is somebody else's
 

@@ -11,20 +11,21 @@ __all__ = ["Work", "WorkList"]
 
 T = TypeVar("T")
 
-Reason = Literal["cancel", "shutdown", "fault"]
+Reason = Literal["cancel", "shutdown", "fault", "superseded"]
 
 
 class Work:
     """One segment of a run or task. `stopped_by` tells whoever is cancelled why: only a wish changes what is stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, segment: int) -> None:
+        self.segment = segment
         self.stopped_by: Reason | None = None
         self._body: asyncio.Task[Any] | None = None
 
     @property
     def keeps_state(self) -> bool:
         """What is cancelled now must leave what is stored as it is: somebody goes on with it."""
-        return self.stopped_by in ("shutdown", "fault")
+        return self.stopped_by not in (None, "cancel")
 
     @property
     def shuts_down(self) -> bool:
@@ -55,7 +56,7 @@ class Work:
 
     def go_on(self) -> None:
         """What broke the last body off is over; a wish or a shutdown that came meanwhile stays."""
-        if self.stopped_by == "fault":
+        if self.stopped_by in ("fault", "superseded"):
             self.stopped_by = None
 
     def stop(self, reason: Reason) -> None:
@@ -78,9 +79,9 @@ class WorkList:
         self._closed = False
 
     @contextlib.contextmanager
-    def entry(self, id: str) -> Generator[Work]:
+    def entry(self, id: str, segment: int) -> Generator[Work]:
         """While the block runs, `stop(id)` reaches it. After `close` it is stopped from the start."""
-        work = Work()
+        work = Work(segment)
         if self._closed:
             work.stop("shutdown")
         self._current[id] = work
@@ -100,6 +101,16 @@ class WorkList:
         work = self._current.get(id)
         if work is not None:
             work.stop("cancel")
+
+    def supersede(self, id: str) -> None:
+        """Another segment has the run or task: what is done for it here is stopped, and stores nothing."""
+        work = self._current.get(id)
+        if work is not None:
+            work.stop("superseded")
+
+    def segments(self) -> dict[str, int]:
+        """What is being worked on: by its id, the segment."""
+        return {key: work.segment for key, work in self._current.items()}
 
     async def idle(self) -> None:
         """Returns when there is no entry."""

@@ -7,6 +7,7 @@ from .idempotency import IdempotencyRow
 from .log import EventRow, TopicRow
 from .meta import EPOCH, SIGNING_KEY, MetaRow
 from .playbooks import PlaybookLabelRow, PlaybookRow
+from .processes import ProcessRow
 from .runs import ArtifactRow, RunRow, RunStepRow
 from .tasks import TaskRow
 from .tools import ToolRow
@@ -25,6 +26,7 @@ __all__ = [
     "OwnedRow",
     "PlaybookLabelRow",
     "PlaybookRow",
+    "ProcessRow",
     "RefreshTokenRow",
     "ResourceRow",
     "RunRow",
