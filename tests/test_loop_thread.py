@@ -58,6 +58,34 @@ def test_a_callback_that_raises_keeps_no_other_from_running(caplog: pytest.LogCa
     assert "a callback of somebody's" in caplog.text
 
 
+@pytest.mark.parametrize("it_was_woken", [False, True], ids=["before the wake-up", "after it"])
+def test_a_ctrl_c_in_the_middle_of_a_post_costs_that_call_alone(
+    it_was_woken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = LoopThread()
+    wake = thread._loop.call_soon_threadsafe
+
+    def interrupted(*arguments: object) -> None:
+        monkeypatch.setattr(thread._loop, "call_soon_threadsafe", wake)
+        if it_was_woken:
+            wake(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    async def answer() -> int:
+        return 42
+
+    monkeypatch.setattr(thread._loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        thread.call(answer)
+    answered: list[int] = []
+    caller = threading.Thread(target=lambda: answered.append(thread.call(answer)), daemon=True)
+    caller.start()
+    caller.join(10)
+    assert answered == [42]
+    thread._stop()
+
+
+
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 def test_an_exit_raised_in_a_callback_or_a_task_does_not_end_the_loop(kind: type[BaseException]) -> None:
     loop = LoopThread.shared()

@@ -87,10 +87,10 @@ class LoopThread:
             if self._stopping:
                 raise ClientClosedError("the interpreter is exiting: no call can be made any more")
             self._inbox.append(callback)
-            if self._awake:
-                return
-            self._awake = True
-        self._loop.call_soon_threadsafe(self._drain)
+            if not self._awake:
+                # In this order: a Ctrl-C between the two costs an empty round, the other way round every call to come.
+                self._loop.call_soon_threadsafe(self._drain)
+                self._awake = True
 
     def call(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `fn(*args, **kwargs)` on the loop thread and returns its result, or raises its exception.
