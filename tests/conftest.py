@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from .postgresql import PostgreSQL, PostgreSQLMissingError
+if TYPE_CHECKING:
+    from .postgresql import PostgreSQL
 
 SQLITE: Final = f"SQLite {sqlite3.sqlite_version}"
 TESTED: Final = pytest.StashKey[set[str]]()
@@ -20,6 +21,9 @@ MISSING: Final = pytest.StashKey[str]()
 @pytest.fixture(scope="session")
 def postgresql(pytestconfig: pytest.Config) -> Iterator[PostgreSQL]:
     """Started for the first test that asks. What a test stops it starts again."""
+    # Not before: few tests need what it imports.
+    from .postgresql import PostgreSQL, PostgreSQLMissingError
+
     running = PostgreSQL()
     try:
         running.open()
@@ -41,6 +45,8 @@ def sqlite(pytestconfig: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TESTED] = set()
+    config.addinivalue_line("markers", "sqlite_only(why): not on PostgreSQL, where its neighbours run too")
+    config.addinivalue_line("markers", "postgresql_only(why): not on SQLite")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiohttp
 import pytest
@@ -28,8 +28,40 @@ from playcall.server.serving import Server, Started
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.store.tables import ToolRow
+from tests.server.conformance import Findings, require_none, watching
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
 
 T = TypeVar("T")
+
+ON_BOTH: Final = (
+    "auth/",
+    "log/",
+    "routes/",
+    "sockets/test_ends.py",
+    "sockets/test_permission.py",
+    "sockets/test_websocket.py",
+    "store/",
+    "test_caretaker.py",
+    "test_idempotency.py",
+)
+"""Where the database matters: these tests run on SQLite and on PostgreSQL, unless they are marked `sqlite_only`. On
+PostgreSQL they run one after the other, in one worker of pytest-xdist, so that one server is started for all of them.
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def findings() -> Iterator[Findings]:
+    """Every server of this process is held against its OpenAPI document."""
+    with watching(found := Findings()):
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _every_answer_is_documented(findings: Findings) -> Iterator[None]:
+    yield
+    require_none(findings)
 
 
 class RunningServer:
@@ -173,10 +205,54 @@ class Api:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """`sqlite` or `postgresql`: what the servers and databases of the test stand on."""
+    kind: str = getattr(request, "param", "sqlite")
+    request.getfixturevalue(kind)
+    return kind
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_kind" in metafunc.fixturenames:
+        postgresql = pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))
+        kinds = [kind for kind in ("sqlite", postgresql) if _is_for(metafunc.definition, kind)]
+        metafunc.parametrize("database_kind", kinds, indirect=True, scope="session")
+
+
+def _is_for(test: pytest.Item, kind: object) -> bool:
+    if kind == "sqlite":
+        return test.get_closest_marker("postgresql_only") is None
+    if test.get_closest_marker("postgresql_only") is not None:
+        return True
+    path = test.path.relative_to(Path(__file__).parent).as_posix()
+    return path.startswith(ON_BOTH) and test.get_closest_marker("sqlite_only") is None
+
+
+@pytest.fixture
+def database_url(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of a database of the test's own, which holds nothing."""
+    if database_kind == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/playcall.sqlite3"
+        return
+    running: PostgreSQL = request.getfixturevalue("postgresql")
+    yield (url := running.borrow())
+    running.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def server(
+    database_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("server")
+    url = None if database_kind == "sqlite" else request.getfixturevalue("postgresql").new_database()
     settings = Settings(
-        data_dir=folder, port=0, heartbeat_seconds=0.3, silent_heartbeats=100, hello_seconds=0.5, max_subscriptions=3
+        data_dir=folder,
+        database_url=url,
+        port=0,
+        heartbeat_seconds=0.3,
+        silent_heartbeats=100,
+        hello_seconds=0.5,
+        max_subscriptions=3,
     )
     with RunningServer(settings) as running:
 
@@ -215,9 +291,9 @@ async def api(server: RunningServer) -> AsyncIterator[Api]:
 
 
 @pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(database_url: str) -> AsyncIterator[Database]:
     """One of the test's own, without a server."""
-    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/log.sqlite3")
+    database = await Database.create(database_url)
     yield database
     await database.close()
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from playcall.server.store.tables import AgentRow
+from playcall.server.command import Command, IdempotencyKey, Replayed
+from playcall.server.context import Deadline
+from playcall.server.store.tables import UserRow
 
 from .conftest import Api
 
 KEY = {"Idempotency-Key": "order-1"}
+STEP = {"id": "s", "type": "standard", "agent": "a", "operation": "report"}
 
 
 async def test_a_repeated_command_gets_the_first_answer_and_has_one_effect(api: Api) -> None:
@@ -76,7 +79,8 @@ async def test_a_caller_waits_for_other_writers_no_longer_than_its_deadline(
 ) -> None:
     async def hold() -> None:
         async with api.server.core.database.write() as tx:
-            await tx.session.execute(select(AgentRow.id).limit(1))
+            # On SQLite every writer waits for this one; on PostgreSQL those who refer to the user.
+            await tx.session.execute(select(UserRow.id).where(UserRow.id == api.user.id).with_for_update())
             holding.set()
             await asyncio.to_thread(release.wait)
 
@@ -91,3 +95,68 @@ async def test_a_caller_waits_for_other_writers_no_longer_than_its_deadline(
         await held
     assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")
     assert "late" not in str(await api.ok("GET", path))
+
+
+@pytest.mark.parametrize("ends", ["commits", "fails"])
+async def test_a_duplicate_waits_for_whoever_holds_the_key_and_takes_it_over_if_that_fails(api: Api, ends: str) -> None:
+    database = api.server.core.database
+    key = IdempotencyKey.of(caller_id=api.user.id, method="POST", path="/p", query="", key="k").with_body("same")
+    done: list[str] = []
+
+    async def run(name: str) -> str:
+        command = Command(database, Deadline.after(20), key)
+        try:
+            async with command.begin() as tx:
+                await tx.session.execute(select(UserRow.id).limit(1))
+                if name == "first":
+                    holding.set()
+                    await released.wait()
+                    if ends == "fails":
+                        raise RuntimeError("no")
+                done.append(name)
+                command.answer(None, status=204)
+        except Replayed as replayed:
+            return f"replayed {replayed.response.status_code}"
+        except RuntimeError:
+            return "failed"
+        return "done"
+
+    async def both() -> list[str]:
+        first = asyncio.create_task(run("first"))
+        await holding.wait()
+        second = asyncio.create_task(run("second"))
+        await asyncio.sleep(0.05)  # it waits now; if it does not yet, the outcome is the same
+        assert not second.done()
+        released.set()
+        return await asyncio.gather(first, second)
+
+    holding, released = asyncio.Event(), asyncio.Event()
+    ended = await api.server.acall(both())
+    assert ended == (["done", "replayed 204"] if ends == "commits" else ["failed", "done"])
+    assert done == (["first"] if ends == "commits" else ["second"])
+
+
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        ("/agents", {"name": "a"}),
+        ("/tools", {"name": "a", "kind": "http", "url": "https://tools.example/a"}),
+        ("/playbooks", {"name": "a", "agents": ["a"], "steps": [STEP]}),
+    ],
+)
+async def test_of_changes_to_the_same_version_at_the_same_time_one_is_made(
+    api: Api, path: str, spec: dict[str, Any]
+) -> None:
+    if path == "/playbooks":
+        await api.agent("a", (await api.tool())["name"])
+    created = await api("POST", path, json=spec)
+    assert created.status == 201, created
+    where, etag = f"{path}/{created.json['id']}", created.headers["ETag"]
+    answers = await asyncio.gather(
+        *(api("PATCH", where, json={"description": str(n)}, headers={"If-Match": etag}) for n in range(6))
+    )
+    assert sorted(answer.status for answer in answers) == [200, 412, 412, 412, 412, 412]
+    if path == "/playbooks":
+        return  # those want the version with each change
+    unconditional = await asyncio.gather(*(api("PATCH", where, json={"description": f"u{n}"}) for n in range(6)))
+    assert sorted(answer.json["version"] for answer in unconditional) == list(range(3, 9))

@@ -128,7 +128,7 @@ class Command:
 
         PostgreSQL waits on the unique index for the other transaction; SQLite has waited for its turn.
         """
-        claimed = await tx.session.execute(
+        claim = (
             insert_for(tx.session, IdempotencyRow)
             .values(
                 caller_id=key.caller_id,
@@ -141,9 +141,11 @@ class Command:
             .on_conflict_do_nothing()
             .returning(IdempotencyRow.key)
         )
-        if claimed.one_or_none() is not None:
-            return
-        stored = (await tx.session.execute(select(IdempotencyRow).where(*_is(key)))).scalar_one()
+        stored: IdempotencyRow | None = None
+        while stored is None:  # it may expire between the two statements
+            if (await tx.session.execute(claim)).one_or_none() is not None:
+                return
+            stored = (await tx.session.execute(select(IdempotencyRow).where(*_is(key)))).scalar_one_or_none()
         if stored.body_hash != key.body_hash:
             raise ApiError(
                 422,

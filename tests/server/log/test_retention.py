@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from sqlalchemy import func, select
 from playcall.models import Cursor
 from playcall.server.log import LogGap, LogSlice, NewEvent, TopicEntry, expire_events, read_log, read_topic, retention
 from playcall.server.store.database import Database
-from playcall.server.store.tables import EventRow
+from playcall.server.store.tables import EventRow, TopicRow
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -117,3 +118,60 @@ async def test_what_is_left_is_a_suffix_that_begins_with_something_young(databas
         gone = ages[: len(ages) - len(left)]
         assert all(age < before for age in gone), (ages, before, left)
         assert not left or ages[left[0] - 2] >= before, (ages, before, left)
+
+
+async def test_what_expires_while_others_append_leaves_no_hole_and_nobody_waits_for_ever(
+    database: Database, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three processes append to the same topics, in any order, and two of them expire meanwhile."""
+    monkeypatch.setattr(retention, "BATCH_EVENTS", 7)
+    monkeypatch.setattr(retention, "BATCH_TOPICS", 3)
+    processes = [database, Database.at(database.url), Database.at(database.url)]
+    chance = random.Random(5)
+    topics = [f"run:{n}" for n in range(6)]
+    appended = dict.fromkeys(topics, 0)
+    left = 8
+    dropped = 0
+
+    async def appending(process: Database) -> None:
+        nonlocal left
+        for n in range(25):
+            some = chance.sample(topics, 4)
+            async with process.write() as tx:
+                entries = tuple(TopicEntry(topic) for topic in some)
+                tx.emit(NewEvent(owner_id=owner, type="a", data={}, topics=entries, time=hour(n)))
+            for topic in some:
+                appended[topic] += 1
+        left -= 1
+
+    async def expiring(process: Database) -> None:
+        nonlocal dropped
+        before = 0.0
+        while left:
+            before = min(before + 0.5, 20)
+            some = await expire_events(process, before=hour(before))
+            dropped += some
+            await asyncio.sleep(0)
+
+    try:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            for n in range(left):
+                tasks.create_task(appending(processes[n % 3]))
+            tasks.create_task(expiring(processes[0]))
+            tasks.create_task(expiring(processes[1]))
+    finally:
+        for process in processes[1:]:
+            await process.close()
+    dropped += await expire_events(database, before=hour(20))
+    for topic, count in appended.items():
+        found = await seqs(database, owner, topic)
+        assert found == list(range(count - len(found) + 1, count + 1))
+        assert len(found) < count
+    async with database.read() as session:
+        floors = {row.id: row.floor for row in await session.execute(select(TopicRow.id, TopicRow.floor))}
+        lowest = select(EventRow.topic_id, func.min(EventRow.seq).label("seq")).group_by(EventRow.topic_id)
+        assert {row.topic_id: row.seq for row in await session.execute(lowest)} == floors, (
+            "nothing is kept below a floor"
+        )
+        kept = await session.scalar(select(func.count()).select_from(EventRow))
+    assert dropped == sum(appended.values()) - (kept or 0), "each was dropped by one of them"

@@ -3,48 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from playcall.server.store import migrate
 from playcall.server.store.database import Database, NoTurnError
 from playcall.server.store.dialect import insert_for
 from playcall.server.store.migrate import VERSION_TABLE, SchemaTooNewError
 from playcall.server.store.tables import Base, MetaRow, UserRow, UtcDateTime
 
 
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.create(f"sqlite+aiosqlite:///{tmp_path}/store.sqlite3")
-    yield database
-    await database.close()
+def differences(connection: Connection) -> Any:
+    options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+    return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
 
 
 async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) -> None:
-    def differences(connection: Connection) -> Any:
-        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
-
     async with database.engine.begin() as connection:
         assert await connection.run_sync(differences) == []
 
 
+REVISIONS = [
+    script.revision for script in ScriptDirectory(str(Path(migrate.__file__).with_name("migrations"))).walk_revisions()
+]
+
+
+@pytest.mark.parametrize("revision", REVISIONS[1:])
+async def test_each_earlier_version_is_brought_up_to_date(
+    database_kind: str, revision: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if database_kind == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path}/old.sqlite3"
+    else:
+        url = request.getfixturevalue("postgresql").new_database(migrated=False)
+
+    def make(connection: Connection) -> None:
+        command.upgrade(migrate.migration_config(connection), revision)
+
+    old = Database.at(url)
+    async with old.engine.begin() as connection:
+        await connection.run_sync(make)
+    await old.close()
+    database = await Database.create(url)
+    async with database.engine.begin() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.close()
+
+
 async def test_a_database_of_a_later_version_is_left_alone(database: Database) -> None:
     async with database.engine.begin() as connection:
+        was = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
         await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'later'"))
-    with pytest.raises(SchemaTooNewError):
-        await Database.create(database.url)
+    try:
+        with pytest.raises(SchemaTooNewError):
+            await Database.create(database.url)
+    finally:
+        async with database.engine.begin() as connection:
+            await connection.execute(text(f"DELETE FROM {VERSION_TABLE}"))
+            await connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:was)"), {"was": was})
 
 
+@pytest.mark.sqlite_only("the settings are of SQLite's")
 async def test_sqlite_runs_with_the_settings_that_hold(database: Database) -> None:
     async with database.read() as session:
         for pragma, value in (
@@ -116,6 +145,7 @@ async def test_an_error_of_a_statement_does_not_tell_its_values(database: Databa
         assert "a-secret-value" not in str(caught.value)
 
 
+@pytest.mark.sqlite_only("turns are of SQLite's")
 async def test_writers_on_sqlite_take_turns_in_the_order_in_which_they_came(database: Database) -> None:
     order: list[int] = []
 
@@ -131,15 +161,24 @@ async def test_writers_on_sqlite_take_turns_in_the_order_in_which_they_came(data
     assert order == list(range(40))
 
 
+async def write_meta(database: Database, value: str, *, wait_seconds: float | None = None) -> None:
+    async with database.write(wait_seconds=wait_seconds) as tx:
+        statement = insert_for(tx.session, MetaRow).values(key="k", value=value)
+        await tx.session.execute(statement.on_conflict_do_update(index_elements=[MetaRow.key], set_={"value": value}))
+
+
 async def test_a_turn_that_does_not_come_in_time_is_given_up(database: Database) -> None:
-    async with database.write():
+    """On PostgreSQL it is a lock on what both write."""
+    await write_meta(database, "before")
+    async with database.write() as tx:
+        await tx.session.execute(update(MetaRow).where(MetaRow.key == "k").values(value="first"))
         with pytest.raises(NoTurnError):
-            async with database.write(wait_seconds=0.01):
-                pytest.fail("two at once")
-    async with database.write(wait_seconds=0):
-        pass  # nobody holds it any more
+            await write_meta(database, "second", wait_seconds=0.01)
+    assert await database.meta("k") == "first"
+    await write_meta(database, "second", wait_seconds=5)  # nobody holds it any more
 
 
+@pytest.mark.sqlite_only("turns are of SQLite's")
 async def test_a_writer_that_is_cancelled_while_it_waits_leaves_the_turn_to_others(database: Database) -> None:
     async def write() -> None:
         async with database.write():
@@ -169,6 +208,7 @@ async def test_what_is_not_the_databases_is_undone_before_others_may_write(
     async def first() -> None:
         async with database.write() as tx:
             tx.session.add(MetaRow(key="k", value="v"))
+            await tx.session.flush()
             tx.if_it_fails(lambda: undo("first"))
             tx.if_it_fails(lambda: undo("second"))
             asking.set()
@@ -182,8 +222,10 @@ async def test_what_is_not_the_databases_is_undone_before_others_may_write(
     async def second() -> None:
         await asking.wait()
         async with database.write() as tx:
+            # PostgreSQL waits here, at the unique index.
+            tx.session.add(MetaRow(key="k", value="w"))
+            await tx.session.flush()
             done.append("others")
-            assert await tx.session.get(MetaRow, "k") is None
 
     asking = asyncio.Event()
     failed, _ = await asyncio.gather(first(), second(), return_exceptions=True)

@@ -3,7 +3,7 @@
 from .append import EventTooLargeError, Outbox, TopicEndedError
 from .events import MAX_DATA_BYTES, NewEvent, TopicEntry
 from .read import LogGap, LogSlice, Place, StoredEvent, TopicState, read_log, read_place, read_topic
-from .retention import expire_events
+from .retention import expire_events, expire_topic
 from .wake import Wakes
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "TopicState",
     "Wakes",
     "expire_events",
+    "expire_topic",
     "read_log",
     "read_place",
     "read_topic",

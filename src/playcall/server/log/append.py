@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from playcall.server import metrics
 from playcall.server.store.dialect import insert_for
 from playcall.server.store.tables.log import EventRow, TopicRow
 
 from .events import MAX_DATA_BYTES, Ending, NewEvent
-from .wake import TopicKey, Wakes
+from .wake import TopicKey, Wakes, topic_id
+
+if TYPE_CHECKING:
+    from playcall.server.store.signals import Signals
 
 __all__ = ["EventTooLargeError", "Outbox", "TopicEndedError"]
 
@@ -31,9 +36,11 @@ class Outbox:
     a new one for each attempt, and calls `wake` only after the commit; a wake that is lost is made up for by the poll.
     """
 
-    def __init__(self, wakes: Wakes) -> None:
+    def __init__(self, wakes: Wakes, signals: Signals) -> None:
         self._wakes = wakes
+        self._signals = signals
         self._pending: list[tuple[NewEvent, str]] = []
+        self._appended: list[NewEvent] = []
         self._flushed: set[TopicKey] = set()
 
     def emit(self, event: NewEvent) -> None:
@@ -85,13 +92,19 @@ class Outbox:
                 for seq, (event, data, ends) in enumerate(entries, head - len(entries) + 1)
             )
         await session.execute(insert(EventRow), rows)
+        self._appended.extend(event for event, _ in pending)
         self._flushed.update(by_topic)
 
     def wake(self) -> None:
-        """Tell whoever waits for these topics to read again."""
-        for owner_id, name in self._flushed:
-            self._wakes.wake(owner_id, name)
+        """Tell whoever waits for these topics, here and in other processes, to read again."""
+        for key in self._flushed:
+            self._wakes.wake(*key)
+            self._signals.publish("topic", topic_id(key))
+        metrics.WAKES.add("commit", amount=len(self._flushed))
         self._flushed.clear()
+        for event in self._appended:
+            metrics.committed(event)
+        self._appended.clear()
 
     @staticmethod
     async def _take(session: AsyncSession, key: TopicKey, count: int, *, ends: Ending | None) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, delete, func, select, update
@@ -13,7 +13,7 @@ from playcall.server.store.tables.log import EventRow, TopicRow
 if TYPE_CHECKING:
     from playcall.server.store.database import Database
 
-__all__ = ["expire_events"]
+__all__ = ["expire_events", "expire_topic"]
 
 BATCH_EVENTS: Final = 1_000
 """Rows dropped in one transaction: other writers wait for no more than that."""
@@ -41,6 +41,17 @@ async def expire_events(database: Database, *, before: datetime) -> int:
     return dropped
 
 
+async def expire_topic(database: Database, topic_id: int) -> int:
+    """Drops all events of one topic, whatever their age; returns how many."""
+    dropped = 0
+    while True:
+        async with database.write() as tx:
+            some = await _expire(tx.session, topic_id, datetime.max.replace(tzinfo=UTC), most=BATCH_EVENTS)
+        dropped += some
+        if some < BATCH_EVENTS:
+            return dropped
+
+
 async def _topics_after(database: Database, seen: int, before: datetime) -> list[int]:
     """The next of them in the order of their ids, whose oldest entry is too old."""
     async with database.read() as session:
@@ -57,7 +68,8 @@ async def _topics_after(database: Database, seen: int, before: datetime) -> list
 
 async def _expire(session: AsyncSession, topic_id: int, before: datetime, *, most: int) -> int:
     """Up to `most` of one topic; fewer means that no more are old enough."""
-    floor = await session.scalar(select(TopicRow.floor).where(TopicRow.id == topic_id))
+    # Under the topic's lock, so that the floor is nobody else's to move meanwhile.
+    floor = await session.scalar(select(TopicRow.floor).where(TopicRow.id == topic_id).with_for_update())
     if floor is None:
         return 0  # the topic has gone meanwhile
     window = (EventRow.topic_id == topic_id, EventRow.seq >= floor, EventRow.seq < floor + most)

@@ -9,10 +9,23 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-__all__ = ["TopicKey", "Waiter", "Wakes"]
+from playcall.server import metrics
+
+__all__ = ["TopicKey", "Waiter", "Wakes", "topic_id", "topic_key"]
 
 TopicKey: TypeAlias = tuple[str, str]
 """Owner and topic."""
+
+
+def topic_id(key: TopicKey) -> str:
+    """The two in one word, for other processes."""
+    return " ".join(key)
+
+
+def topic_key(id: str) -> TopicKey:
+    """Ids of owners have no blanks."""
+    owner_id, _, name = id.partition(" ")
+    return owner_id, name
 
 
 class Waiter:
@@ -73,7 +86,7 @@ class Wakes:
             self._loop.call_soon_threadsafe(self._wake, (owner_id, topic))
 
     def wake_all(self) -> None:
-        """For the end of the server: everybody looks up."""
+        """Everybody looks up: something may have been missed."""
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.set()
@@ -86,6 +99,7 @@ class Wakes:
         """Wake those who have not seen the topic's head."""
         for waiter in self._waiters.get((owner_id, topic), ()):
             if waiter.seen < head:
+                metrics.WAKES.add("poll")
                 waiter.set()
 
     def wake_gone(self, owner_id: str, topic: str) -> None:

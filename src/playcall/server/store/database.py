@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from playcall.server import metrics
 from playcall.server.log.append import Outbox
 from playcall.server.log.events import NewEvent
-from playcall.server.log.wake import Wakes
+from playcall.server.log.wake import Wakes, topic_key
 
-from .dialect import create_reader, create_writer, insert_for
+from .dialect import LOCK_SECONDS, create_reader, create_writer, insert_for, is_lock_timeout, limit_lock_waits
 from .migrate import upgrade
+from .signals import Signals
 from .tables import EPOCH, SIGNING_KEY, MetaRow
 
 __all__ = ["Database", "NoTurnError", "Transaction"]
@@ -61,6 +64,9 @@ class Database:
         self.engine = engine
         self.reader = reader
         self.wakes = Wakes()
+        self.signals = Signals(url)
+        self.signals.on("topic", self._wake_topic)
+        self.signals.on_missed(self.wakes.wake_all)
         self.writes = 0
         """Moves with every turn, once it is over: whoever saw it before knows that something may have been written."""
         self._turns = asyncio.Lock() if engine.dialect.name == "sqlite" else None
@@ -68,8 +74,7 @@ class Database:
     @classmethod
     def at(cls, url: str) -> Database:
         """Not opened: no file is touched before it is used."""
-        writer = create_writer(url)
-        return cls(url, writer, create_reader(url, writer))
+        return cls(url, create_writer(url), create_reader(url))
 
     @classmethod
     async def create(cls, url: str) -> Database:
@@ -108,10 +113,11 @@ class Database:
     async def write(self, *, wait_seconds: float | None = None) -> AsyncGenerator[Transaction]:
         """Commits on leaving, events included; an exception takes everything back.
 
-        On SQLite writers take turns. Keep it short: no tool, no network, no sleep in here.
+        On SQLite writers take turns; on PostgreSQL they wait for each other's locks. Keep it short: no tool, no network,
+        no sleep in here.
 
         Args:
-            wait_seconds: How long to wait for the turn; None for as long as it takes.
+            wait_seconds: How long to wait for others; None for as long as anybody does.
 
         Raises:
             NoTurnError: It did not come in that time.
@@ -120,13 +126,27 @@ class Database:
         async with self.turn(wait_seconds=wait_seconds), AsyncSession(self.engine, expire_on_commit=False) as session:
             transaction = Transaction(session, outbox)
             try:
-                yield transaction
-                await outbox.flush(session)
+                with self._no_turn(wait_seconds):
+                    if self._turns is None and wait_seconds is not None:
+                        await _begin_in(session, wait_seconds)
+                    yield transaction
+                    await outbox.flush(session)
                 await session.commit()
             except BaseException:
                 await transaction.undo()
                 raise  # leaving the session rolls it back
             outbox.wake()
+
+    @staticmethod
+    @contextmanager
+    def _no_turn(wait_seconds: float | None) -> Generator[None]:
+        """A lock that did not come in the caller's own time is a turn that did not come."""
+        try:
+            yield
+        except DBAPIError as error:
+            if wait_seconds is not None and wait_seconds < LOCK_SECONDS and is_lock_timeout(error):
+                raise NoTurnError("other writers were first for too long") from None
+            raise
 
     @asynccontextmanager
     async def turn(self, *, wait_seconds: float | None = None) -> AsyncGenerator[None]:
@@ -145,8 +165,9 @@ class Database:
                 self.writes += 1
             return
         try:
-            async with asyncio.timeout(wait_seconds):
-                await self._turns.acquire()
+            with metrics.TURN_SECONDS.timed():
+                async with asyncio.timeout(wait_seconds):
+                    await self._turns.acquire()
         except TimeoutError:
             raise NoTurnError("other writers were first for too long") from None
         try:
@@ -157,8 +178,26 @@ class Database:
 
     def outbox(self) -> Outbox:
         """For a transaction that is committed elsewhere: `emit`, `await flush(session)`, commit, `wake`."""
-        return Outbox(self.wakes)
+        return Outbox(self.wakes, self.signals)
 
     async def meta(self, key: str) -> str:
         async with self.read() as session:
             return (await session.execute(select(MetaRow.value).where(MetaRow.key == key))).scalar_one()
+
+    def _wake_topic(self, topic: str) -> None:
+        metrics.WAKES.add("signal")
+        self.wakes.wake(*topic_key(topic))
+
+
+async def _begin_in(session: AsyncSession, wait_seconds: float) -> None:
+    """Take a connection of the pool, and wait for no lock longer than that either.
+
+    Raises:
+        NoTurnError: Others kept all connections.
+    """
+    try:
+        async with asyncio.timeout(wait_seconds):
+            await session.connection()
+    except TimeoutError:
+        raise NoTurnError("other writers were first for too long") from None
+    await limit_lock_waits(session, wait_seconds)
