@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from playcall.cli.app import app
+from playcall.cli.serve import DATABASE_URL_VARIABLE
 
 COMMAND = [sys.executable, "-m", "playcall", "serve", "--port", "0"]
 
@@ -103,6 +104,58 @@ def test_what_is_missing_is_named_with_its_extra(tmp_path: Path) -> None:
         assert result.returncode == 1
         assert result.stderr.strip().endswith(f"pip install 'playcall[{extra}]'")
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_several_workers_on_a_file_are_refused_with_the_reason(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["serve", "--port", "0", "--data", str(tmp_path / "data"), "--workers", "2"])
+    assert result.exit_code == 1
+    assert "2 workers need PostgreSQL" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_url_comes_by_option_variable_or_file_and_its_password_is_shown_nowhere(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"postgresql://u:geheim@127.0.0.1:{nobody.getsockname()[1]}/db"
+        file = tmp_path / "url"
+        file.write_text(url + "\n")
+        serve = ["serve", "--port", "0", "--data", str(tmp_path / "data"), "--log-level", "debug"]
+        # With workers the message comes from one of them, which takes a start's time: once is enough.
+        ways: list[tuple[list[str], dict[str, str]]] = [
+            (["--database-url", url], {}),
+            ([], {DATABASE_URL_VARIABLE: url}),
+            (["--database-url-file", str(file)], {}),
+            # A file is said for this one start, and a variable for all of them.
+            (["--database-url-file", str(file)], {DATABASE_URL_VARIABLE: "postgresql://u:geheim@other/db"}),
+        ]
+        for arguments, environment in ways:
+            for more in ([], ["--check"], ["--workers", "2"])[: 3 if "--database-url" in arguments else 2]:
+                result = CliRunner().invoke(app, [*serve, *arguments, *more], env=environment)
+                assert result.exit_code == 1
+                assert "127.0.0.1" in result.output, result.output
+                assert "geheim" not in result.output
+                assert "Traceback" not in result.output
+
+
+def test_two_database_urls_are_wrong_usage(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://h/db")
+    arguments = ["serve", "--database-url", "postgresql://h/other", "--database-url-file", str(file)]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_a_check_shows_a_table_changes_nothing_and_its_status_says_whether_it_would_start(tmp_path: Path) -> None:
+    arguments = ["serve", "--check", "--port", "0", "--data", str(tmp_path / "data")]
+    good = CliRunner().invoke(app, arguments)
+    assert good.exit_code == 0
+    for subject in ("address", "data folder", "disk space", "database", "engine", "extra llm", "open files"):
+        assert f" {subject} " in good.stdout
+    assert good.stdout.splitlines()[-1] == "playcall would start"
+    bad = CliRunner().invoke(app, [*arguments, "--read-root", str(tmp_path)])
+    assert bad.exit_code == 1
+    assert "overlap" in bad.stdout
+    assert bad.stdout.splitlines()[-1] == "playcall would not start: 1 of these failed"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_version_is_shown() -> None:

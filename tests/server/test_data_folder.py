@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from playcall.server.data_folder import StartupError, hold_folder, prepare_folder
+from playcall.server.data_folder import _read_id, _write_id, hold_folder, prepare_folder
 from playcall.server.settings import Settings
+from playcall.server.starting import StartupError
 
 from .conftest import RunningServer
 from .test_serving import failure
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
+
+on_postgresql = pytest.mark.xdist_group("postgresql")
 
 
 @pytest.mark.parametrize("root", ["", "data", "data/workspaces", "link"])
@@ -59,3 +69,81 @@ def test_a_folder_in_which_nothing_can_be_made_is_said_in_one_sentence(tmp_path:
     settings.workspaces_dir.write_text("")
     with pytest.raises(StartupError, match="cannot be written"), hold_folder(settings):
         pass
+
+
+def test_a_file_system_without_locks_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_file: int, _kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StartupError, match="without locks"), hold_folder(Settings(data_dir=tmp_path)):
+        pass
+
+
+# --- with PostgreSQL --------------------------------------------------------------------------------------------------
+
+
+@on_postgresql
+def test_servers_of_one_database_share_a_folder_and_no_others_come_in(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", port=0, database_url=postgresql.new_database())
+    with RunningServer(settings) as first, RunningServer(settings) as second:
+        assert first.started.api_key is not None
+        assert second.started.api_key is None
+        assert "another server uses" in failure(replace(settings, database_url=None))
+        names = {path.name for path in settings.data_dir.iterdir()}
+        assert "playcall.sqlite3" not in names
+        for path in settings.data_dir.iterdir():
+            assert path.stat().st_mode & 0o077 == 0, path
+    assert "PostgreSQL" in failure(replace(settings, database_url=None))
+    with RunningServer(settings):
+        pass
+
+
+@on_postgresql
+def test_a_folder_with_a_sqlite_database_is_not_used_with_postgresql(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, port=0)
+    with RunningServer(settings):
+        pass
+    assert "SQLite" in failure(replace(settings, database_url=postgresql.new_database()))
+
+
+@on_postgresql
+def test_folder_and_database_belong_together(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    ours = Settings(data_dir=tmp_path / "ours", port=0, database_url=postgresql.new_database())
+    theirs = Settings(data_dir=tmp_path / "theirs", port=0, database_url=postgresql.new_database())
+    for settings in (ours, theirs):
+        with RunningServer(settings):
+            pass
+    assert "belongs with another database" in failure(replace(ours, database_url=theirs.database_url))
+    # An empty one too: the name may be a slip, and the runs' files would be nobody's.
+    assert "belongs with another database" in failure(replace(ours, database_url=postgresql.new_database()))
+    elsewhere = replace(ours, data_dir=tmp_path / "elsewhere")
+    message = failure(elsewhere)
+    assert "used with another data folder" in message
+    assert "--new-epoch" in message
+    with RunningServer(ours):
+        pass
+
+
+@on_postgresql
+def test_a_lost_folder_is_replaced_when_it_is_asked_for_and_is_no_good_afterwards(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    ours = Settings(data_dir=tmp_path / "ours", port=0, database_url=postgresql.new_database())
+    with RunningServer(ours):
+        pass
+    elsewhere = replace(ours, data_dir=tmp_path / "elsewhere")
+    with RunningServer(replace(elsewhere, new_epoch=True)):
+        pass
+    with RunningServer(elsewhere):
+        pass
+    assert "belongs with another database" in failure(ours)
+
+
+def test_of_two_who_write_the_id_down_at_once_one_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "id"
+    assert _read_id(path) is None
+    assert _write_id(path, "first") == "first"
+    assert _write_id(path, "second") == "first"
+    assert _read_id(path) == "first"
+    assert list(tmp_path.iterdir()) == [path]

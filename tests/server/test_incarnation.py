@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
@@ -25,6 +26,11 @@ from playcall.server.store.tables.meta import MARK
 
 from .conftest import RunningServer
 from .test_serving import failure
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
+
+on_postgresql = pytest.mark.xdist_group("postgresql")
 
 
 def epoch_of(settings: Settings, events: int = 0) -> str:
@@ -280,7 +286,7 @@ async def test_a_crash_before_the_first_write_of_a_start_changes_nothing(
     witness = tmp_path / "witness"
     first = await Incarnation.begin(database, witness)
     with monkeypatch.context() as patch:
-        patch.setattr(incarnation, "_set", crash)
+        patch.setattr(incarnation, "_count_on", crash)
         with pytest.raises(Crash):
             await Incarnation.begin(database, witness)
     assert (await count_of(database), read_witness(witness)) == (first.mark.count, first.mark)
@@ -365,3 +371,104 @@ async def test_the_count_stands_still_while_nothing_is_written(database: Databas
 )
 def test_a_database_is_another_if_it_is_behind_or_unknown(found: Mark, seen: Mark | None, is_another: bool) -> None:
     assert (why_another(found, seen) is not None) is is_another
+
+
+# --- several processes on one PostgreSQL ------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def shared(postgresql: PostgreSQL) -> AsyncIterator[tuple[Database, Database]]:
+    """Two processes' hold of one database, which is used."""
+    url = postgresql.new_database()
+    first, second = await Database.create(url), await Database.create(url)
+    await use(first, "u1")
+    try:
+        yield first, second
+    finally:
+        await first.close()
+        await second.close()
+        postgresql.drop(url)
+
+
+@on_postgresql
+async def test_two_that_start_at_once_on_a_restored_database_take_one_new_epoch(
+    shared: tuple[Database, Database], tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    epoch = (await Incarnation.begin(shared[0], witness)).mark.epoch
+    for _ in range(5):
+        write_witness(witness, Mark(epoch, 1_000 + await count_of(shared[0])), durably=False)
+        begun = await asyncio.gather(*(Incarnation.begin(each, witness) for each in shared * 2))
+        epochs = {each.mark.epoch for each in begun}
+        assert len(epochs) == 1
+        assert epochs != {epoch}
+        (epoch,) = epochs
+        assert await shared[1].meta(EPOCH) == epoch
+
+
+@on_postgresql
+async def test_no_move_is_lost_and_the_witness_is_never_ahead(
+    shared: tuple[Database, Database], tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    begun = [await Incarnation.begin(each, witness) for each in shared]
+    before = begun[1].mark
+
+    async def work(name: str, database: Database, own: Incarnation) -> None:
+        for number in range(10):
+            await use(database, f"{name}{number}")
+            await own.move()
+            seen = read_witness(witness)  # before the count is
+            assert seen is not None
+            assert seen.epoch == before.epoch
+            assert seen.count <= await count_of(database)
+
+    await asyncio.gather(*(work(f"w{n}", *each) for n, each in enumerate(zip(shared, begun, strict=True))))
+    assert await count_of(shared[0]) == before.count + 20
+
+
+@on_postgresql
+async def test_a_start_beside_one_that_serves_changes_nothing_until_it_is_asked_to(
+    shared: tuple[Database, Database], tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    serving = await Incarnation.begin(shared[0], witness)
+    for number in range(3):
+        await use(shared[0], f"v{number}")
+        await serving.move()
+        assert (await Incarnation.begin(shared[1], witness)).mark.epoch == serving.mark.epoch
+    asked = await Incarnation.begin(shared[1], witness, new_epoch=True)
+    assert asked.mark.epoch != serving.mark.epoch
+    await use(shared[0], "later")
+    await serving.move()  # says what the database says, whatever it began with
+    assert read_witness(witness) == serving.mark
+    assert (await Incarnation.begin(shared[1], witness)).mark.epoch == asked.mark.epoch
+
+
+@on_postgresql
+async def test_a_start_that_hangs_is_not_waited_for_for_ever(
+    shared: tuple[Database, Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incarnation, "START_SECONDS", 0.1)
+    witness = tmp_path / "witness"
+    async with incarnation._one_start_at_a_time(witness):
+        with pytest.raises(TimeoutError):
+            await Incarnation.begin(shared[0], witness)
+    await Incarnation.begin(shared[0], witness)
+
+
+@on_postgresql
+def test_a_postgresql_that_was_put_back_is_noticed_by_the_witness_in_the_folder(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    url = postgresql.new_database()
+    settings = Settings(data_dir=tmp_path / "data", port=0, database_url=url)
+    first = epoch_of(settings, events=1)
+    backup = url + "_copy"
+    copied = f'CREATE DATABASE "{backup.rpartition("/")[2]}" TEMPLATE "{url.rpartition("/")[2]}"'
+    postgresql.execute(postgresql.url("postgres"), copied)
+    assert epoch_of(settings, events=1) == first
+    put_back = Settings(data_dir=settings.data_dir, port=0, database_url=backup)
+    second = epoch_of(put_back)
+    assert second != first
+    assert epoch_of(put_back) == second

@@ -6,8 +6,10 @@ import logging
 import os
 import socket
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -18,6 +20,9 @@ from playcall.server.serving import Started, StartupError, serve
 from playcall.server.settings import Settings
 
 from .conftest import RunningServer
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
 
 
 def failure(settings: Settings, engine: Any = None) -> str:
@@ -133,6 +138,34 @@ async def test_no_secret_is_logged_at_any_level(tmp_path: Path, caplog: pytest.L
         signing_key = await server.acall(server.core.database.meta("signing_key"))
     for secret in (key, hash_secret(key), password, token, signing_key):
         assert secret not in caplog.text
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_no_password_of_a_database_is_logged_at_any_level(
+    postgresql: PostgreSQL, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgresql.new_database(migrated=False).replace("playcall@", "playcall:geheim@")
+    settings = Settings(data_dir=tmp_path / "data", port=0, database_url=url)
+    assert "geheim" not in repr(settings)
+    with caplog.at_level(logging.DEBUG):
+        with RunningServer(settings):
+            pass
+        message = failure(Settings(data_dir=tmp_path / "other", port=0, database_url=url + "_missing"))
+    assert "the database" in message
+    assert "_missing" in message
+    assert "geheim" not in message + caplog.text
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_of_two_first_starts_at_once_one_makes_the_key(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    url = postgresql.new_database(migrated=False)
+    settings = Settings(data_dir=tmp_path / "data", port=0, database_url=url)
+    servers = [RunningServer(settings), RunningServer(settings)]
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        for entered in [pool.submit(server.__enter__) for server in servers]:
+            stack.push(entered.result().__exit__)
+        assert sum(server.started.api_key is not None for server in servers) == 1
+    assert postgresql.execute(url, "SELECT count(*) FROM users") == [(1,)]
 
 
 def test_the_first_login_takes_no_longer_for_a_user_that_is_none(tmp_path: Path) -> None:

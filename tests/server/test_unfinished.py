@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -34,7 +38,15 @@ def placed(workspaces: Path, content: bytes) -> WrittenFile:
     """By a process that dies before it has kept the file, or taken it back."""
     file = NewFile(workspaces / "run_1", "sub/a", max_bytes=100).open()
     file.write(content)
-    return file.place()
+    written = file.place()
+    dies(file)
+    return written
+
+
+def dies(file: NewFile) -> None:
+    """As far as the file system can tell: its process holds nothing any more."""
+    assert file._writing is not None
+    file._writing.release()
 
 
 def accepted(workspaces: Path, content: bytes) -> WrittenFile:
@@ -124,6 +136,7 @@ async def test_what_was_being_received_goes(database: Database, workspaces: Path
     file = NewFile(workspaces / "run_1", "a", max_bytes=100).open()
     file.write(b"half")
     file.finish()
+    dies(file)
     (writings_folder(workspaces / "run_1") / "run_2").mkdir()  # the copies of a retry
     (writings_folder(workspaces / "run_1") / "run_2" / "copy").write_bytes(b"x")
     await settle_unfinished(database, workspaces)
@@ -134,7 +147,8 @@ async def test_what_was_being_received_goes(database: Database, workspaces: Path
 async def test_a_note_that_broke_off_is_of_something_that_was_not_placed(database: Database, workspaces: Path) -> None:
     writing = Writing.begin(workspaces / "run_1")
     writing.new.write_bytes(b"new")
-    (writing.new.parent / "note").write_text('{"workspace": "run_1", "na')
+    (writing.folder / "note").write_text('{"workspace": "run_1", "na')
+    writing.release()
     await settle_unfinished(database, workspaces)
     assert there(workspaces) == {}
 
@@ -163,6 +177,63 @@ async def test_what_cannot_be_settled_is_told_and_left_for_the_next_start(
     assert [record.message for record in caplog.records] == ["file_not_taken_back"]
     await settle_unfinished(database, workspaces)
     assert there(workspaces) == {"run_1/sub/a": b"old"}
+
+
+async def test_what_a_living_process_writes_is_left_alone_until_that_process_is_killed(
+    database: Database, workspaces: Path
+) -> None:
+    await enter(database, accepted(workspaces, b"old"))
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(workspaces)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"placed\n"
+        await settle_unfinished(database, workspaces)
+        assert there(workspaces)["run_1/sub/a"] == b"new"
+        writer.kill()
+    await settle_unfinished(database, workspaces)
+    assert there(workspaces) == {"run_1/sub/a": b"old"}
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from playcall.server.tools import NewFile
+with NewFile(Path(sys.argv[1]) / "run_1", "sub/a", max_bytes=100) as file:
+    file.write(b"new")
+    file.place()
+    print("placed", flush=True)
+    time.sleep(600)
+"""
+
+
+async def test_two_who_settle_at_once_take_a_file_back_once(database: Database, workspaces: Path) -> None:
+    await enter(database, accepted(workspaces, b"old"))
+    for _ in range(5):
+        placed(workspaces, b"new")
+        await asyncio.gather(*(settle_unfinished(database, workspaces) for _ in range(3)))
+        assert there(workspaces) == {"run_1/sub/a": b"old"}
+
+
+def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
+    workspaces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    mkdtemp = tempfile.mkdtemp
+
+    def swept(dir: Path) -> str:
+        folder = mkdtemp(dir=dir)
+        made.append(Path(folder))
+        if len(made) == 1:
+            for other in Writing.left(workspaces):
+                other.remove()
+        elif len(made) == 2:
+            assert [other.folder for other in Writing.left(workspaces)] == made[1:]  # held by another from here on
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept)
+    writing = Writing.begin(workspaces / "run_1")
+    assert writing.folder == made[2]
+    writing.new.write_bytes(b"x")
+    writing.remove()
 
 
 async def test_nothing_to_settle_is_nothing_to_do(database: Database, workspaces: Path) -> None:

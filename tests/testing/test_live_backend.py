@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from playcall import ApiKey, Playcall
 from playcall.testing import LiveBackend
 from playcall.testing.live_backend import BackendStartError
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
 
 
 @pytest.mark.xdist_group("subprocesses")
@@ -50,6 +54,19 @@ async def test_a_user_that_is_added_finds_nothing_of_others_and_takes_no_name_fr
                 assert list(other.agents.list()) == []
                 other.agents.create(spec)
         assert len(list(first.agents.list())) == 1
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_on_postgresql_several_processes_are_killed_and_restarted_as_one(postgresql: PostgreSQL) -> None:
+    url = postgresql.new_database(migrated=False).replace("+asyncpg", "")
+    with LiveBackend(database_url=url, options=["--workers=2"]) as backend:
+        with Playcall(backend.url, auth=ApiKey(backend.add_user())) as client:
+            agent = client.agents.create({"name": "Reader", "tools": ["text.stats"]})
+            backend.kill()
+            backend.restart()  # on the same port at once: none of them is left there
+            assert client.agents.get(agent.id) == agent
+        assert backend.stop() == 0
+    assert postgresql.execute(url, "SELECT count(*) FROM agents") == [(1,)]
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "typer"])

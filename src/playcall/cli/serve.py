@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .failing import FAILED, fail
+from .failing import FAILED, USAGE, fail
+from .serve_check import show_check
 
 if TYPE_CHECKING:
-    from playcall.server.serving import Started
+    from playcall.server.settings import Settings
+    from playcall.server.starting import Started
 
 __all__ = ["serve"]
+
+DATABASE_URL_VARIABLE = "PLAYCALL_DATABASE_URL"
+MIN_TOKEN_CHARACTERS = 16
+"""Attempts are not counted."""
+MODEL_API_KEY_VARIABLE = "PLAYCALL_MODEL_API_KEY"
 
 
 def serve(
@@ -24,6 +35,38 @@ def serve(
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="Folder for everything that is kept; made if missing.")
     ] = Path("playcall-data"),
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar=DATABASE_URL_VARIABLE,
+            help="postgresql://user:password@host/database, instead of a file in the data folder. Arguments are seen by "
+            "everybody on this machine: with a password in it rather use the variable, or --database-url-file.",
+        ),
+    ] = None,
+    database_url_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The database URL is the first line of this file.")
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, max=64, help="Processes that share the address and the work; more than one need PostgreSQL."
+        ),
+    ] = 1,
+    lease_seconds: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=3_600,
+            help="A process that was not heard of for so long is taken for dead; others go on with its runs.",
+        ),
+    ] = 10.0,
+    max_at_once: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many runs of one user are worked on at the same time, by all processes together."
+        ),
+    ] = 32,
     read_root: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder that file tools may read, besides each run's own. Repeatable."),
@@ -35,6 +78,13 @@ def serve(
     event_retention_days: Annotated[
         float, typer.Option(min=0, help="How long events, log lines among them, are kept; 0 keeps them for ever.")
     ] = 7.0,
+    run_retention_days: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How long runs, and tasks without one, are kept after their end, with their files; 0 keeps them for ever.",
+        ),
+    ] = 0.0,
     allow_private_addresses: Annotated[
         bool, typer.Option(help="Let HTTP tools call addresses that are not public, this machine's own among them.")
     ] = False,
@@ -58,7 +108,52 @@ def serve(
             "(null unless this was the first start). The file appears whole, readable by its owner only.",
         ),
     ] = None,
+    requests_per_second: Annotated[
+        float,
+        typer.Option(
+            min=0, help="What one user may ask of a process in the long run; five seconds of it at once. 0: any."
+        ),
+    ] = 200.0,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Let pages of this origin call this server, * all. Repeatable."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Start nothing and change nothing: show what a start would find, and end.")
+    ] = False,
+    model_base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="An OpenAI-compatible endpoint, such as https://models.example/v1, for agents that have a model. Its key "
+            "is in the variable PLAYCALL_MODEL_API_KEY, or in --model-api-key-file.",
+        ),
+    ] = None,
+    model_api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The endpoint's key is the first line of this file.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A model that agents may have; without, any that the endpoint knows. Repeatable."
+        ),
+    ] = None,
+    enable_shell: Annotated[
+        bool,
+        typer.Option(
+            "--enable-shell",
+            help="There is a tool `shell`: whoever has a full key here runs commands as this server's user.",
+        ),
+    ] = False,
+    metrics_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Count for Prometheus, at /metrics: for whoever brings this file's first line as a bearer token.",
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; to standard error.")] = "warning",
+    log_format: Annotated[str, typer.Option(help="text, or json: one object a line, for programs.")] = "text",
 ) -> None:
     """Serve the backend until Ctrl-C or SIGTERM.
 
@@ -68,19 +163,20 @@ def serve(
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         raise typer.BadParameter("log level is debug, info, warning or error", param_hint="--log-level")
-    try:
-        from playcall.server.engine import Engine
-        from playcall.server.serving import StartupError
-        from playcall.server.serving import serve as run
+    if log_format not in ("text", "json"):
+        raise typer.BadParameter("log format is text or json", param_hint="--log-format")
+    with _extra_named():
+        from playcall.server.logs import set_up
         from playcall.server.settings import Settings
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("playcall"):
-            raise
-        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
+        from playcall.server.starting import StartupError
+        from playcall.server.workers import serve_on_many
+
+        # The parent of several does not serve itself, and starts sooner without all that serving needs.
+        run = None if check or workers > 1 else _server()
     if announce is not None and not os.access(announce.absolute().parent, os.W_OK | os.X_OK):
         # Now, not when the one API key has been made and could not be told.
         fail(FAILED, f"{announce} cannot be written: its folder is missing or not writable")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up(level, "json" if log_format == "json" else "text")
 
     def started(facts: Started) -> None:
         if announce is not None:
@@ -95,23 +191,60 @@ def serve(
     try:
         settings = Settings(
             data_dir=data.absolute(),
+            database_url=_database_url(database_url, database_url_file),
             host=host,
             port=port,
+            lease_seconds=lease_seconds,
+            max_at_once=max_at_once,
             read_roots=tuple(root.resolve() for root in read_root or ()),
             heartbeat_seconds=heartbeat_seconds,
             access_token_seconds=access_token_seconds,
             event_retention_seconds=event_retention_days * 86_400 or None,
+            run_retention_seconds=run_retention_days * 86_400 or None,
             allow_private_addresses=allow_private_addresses,
             new_epoch=new_epoch,
-            admin_password=None if admin_password_file is None else _first_line(admin_password_file),
+            admin_password=None if admin_password_file is None else _first_line(admin_password_file, "password"),
+            requests_per_second=requests_per_second,
+            request_burst=max(1, round(5 * requests_per_second)),
+            cors_origins=tuple(cors_origin or ()),
+            model_base_url=_model_base_url(model_base_url),
+            model_api_key=_model_api_key(model_api_key_file),
+            models=tuple(model or ()),
+            enable_shell=enable_shell,
+            metrics_token=_metrics_token(metrics_token_file),
+            log_format="json" if log_format == "json" else "text",
         )
-        run(
-            settings,
-            engine=lambda database, fixed: Engine(database=database, settings=fixed),
-            on_started=started,
-        )
+        if check:
+            show_check(settings, workers=workers)
+        elif run is None:
+            # This machine's, so not in the data folder, which several may share.
+            with tempfile.TemporaryDirectory(prefix="playcall-metrics-") as folder:
+                counted = replace(settings, metrics_dir=Path(folder)) if settings.metrics_token else settings
+                serve_on_many(counted, workers, log_level=level, on_started=started)
+        else:
+            run(settings, started)
     except StartupError as error:
         fail(FAILED, str(error))
+
+
+@contextmanager
+def _extra_named() -> Generator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("playcall"):
+            raise
+        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
+
+
+def _server() -> Callable[[Settings, Callable[[Started], None]], None]:
+    from playcall.server.engine import Engine
+    from playcall.server.serving import serve
+
+    def run(settings: Settings, on_started: Callable[[Started], None]) -> None:
+        serve(settings, engine=lambda database, fixed: Engine(database=database, settings=fixed), on_started=on_started)
+
+    return run
 
 
 def _announce(file: Path, started: Started) -> None:
@@ -124,12 +257,44 @@ def _announce(file: Path, started: Started) -> None:
     draft.replace(file)
 
 
-def _first_line(file: Path) -> str:
+def _database_url(given: str | None, file: Path | None) -> str | None:
+    # Not to be seen by what the server starts: tools may show their environment.
+    from_environment = os.environ.pop(DATABASE_URL_VARIABLE, None)
+    if file is None:
+        return given or None
+    if given is not None and given != from_environment:
+        fail(USAGE, "give --database-url or --database-url-file, not both")
+    return _first_line(file, "database URL")
+
+
+def _model_base_url(given: str | None) -> str | None:
+    if given is not None and not given.startswith(("http://", "https://")):
+        fail(USAGE, "--model-base-url is an address such as https://models.example/v1")
+    return given
+
+
+def _model_api_key(file: Path | None) -> str | None:
+    from_environment = os.environ.pop(MODEL_API_KEY_VARIABLE, None)  # as the database URL
+    return from_environment if file is None else _first_line(file, "model API key")
+
+
+def _metrics_token(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    token = _first_line(file, "metrics token")
+    if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+        fail(
+            FAILED, f"the metrics token in {file} is to have {MIN_TOKEN_CHARACTERS} printable ASCII characters or more"
+        )
+    return token
+
+
+def _first_line(file: Path, what: str) -> str:
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        fail(FAILED, f"the password file {file} cannot be read: {reason}")
+        fail(FAILED, f"the {what} file {file} cannot be read: {reason}")
     if not lines or not lines[0]:
-        fail(FAILED, f"the password file {file} has no first line")
+        fail(FAILED, f"the {what} file {file} has no first line")
     return lines[0]

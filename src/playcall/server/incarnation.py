@@ -4,6 +4,10 @@ What was appended after the copy was made is gone, and its seqs will be given to
 would go on in the wrong place. So a count that only grows is kept in the database and in a witness beside it, and moves
 when the server starts, while it writes, and when it ends: a database that is behind its witness was put back.
 
+Several processes on one database move one count, and share the witness, which each writes after its own moves: it may go
+back by a few then, and is never ahead. Only starts look at it, one at a time: so no start takes another's new epoch for
+a reason for its own.
+
 The database is written first. So a crash between the two leaves the witness behind, which says nothing; the other order
 would take every such crash for a copy. A new epoch that the witness has not heard of has been told to nobody, and is
 followed by another.
@@ -12,6 +16,7 @@ followed by another.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import re
@@ -22,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, String, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,6 +43,9 @@ logger = logging.getLogger("playcall.server")
 WITNESS_SECONDS: Final = 1.0
 """How often the count moves while the server writes. A copy that is younger than its last move is not told from what it
 was copied from; there the event ids in the clients' cursors find out."""
+
+START_SECONDS: Final = 30.0
+"""How long one start waits for another of the same folder, which takes milliseconds."""
 
 _WITNESS: Final = re.compile(r"([!-~]{1,100}) ([0-9]{1,15})\n")
 
@@ -81,14 +89,18 @@ def write_witness(path: Path, mark: Mark, *, durably: bool) -> None:
     Raises:
         OSError: It stays as it was.
     """
-    draft = path.with_name(f"{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(f"{mark.epoch} {mark.count}\n")
-        if durably:
-            stream.flush()
-            os.fsync(stream.fileno())
-    draft.replace(path)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # several processes may be at it
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(f"{mark.epoch} {mark.count}\n")
+            if durably:
+                stream.flush()
+                os.fsync(stream.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     if durably:
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -118,20 +130,23 @@ class Incarnation:
 
         Raises:
             OSError: The witness can be read or written by nobody.
+            TimeoutError: Another start has not come to its end.
             sqlalchemy.exc.DBAPIError: The database cannot be written.
         """
-        seen = await asyncio.to_thread(read_witness, witness)
-        async with database.write() as tx:
-            found = await _mark_of(tx.session)
-            # A database without users has been shown to nobody: its epoch is as good as new.
-            is_used = (await tx.session.execute(select(UserRow.id).limit(1))).first() is not None
-            reason = "it was asked for" if new_epoch else why_another(found, seen)
-            epoch = secrets.token_hex(8) if is_used and reason else found.epoch
-            mark = Mark(epoch, max(found.count, 0 if seen is None else seen.count) + 1)
-            await _set(tx.session, EPOCH, mark.epoch)
-            await _set(tx.session, MARK, str(mark.count))
-            covered = database.writes + 1
-        await asyncio.to_thread(write_witness, witness, mark, durably=True)
+        async with _one_start_at_a_time(witness):
+            seen = await asyncio.to_thread(read_witness, witness)
+            async with database.write() as tx:
+                found = await _mark_of(tx.session)
+                # A database without users has been shown to nobody: its epoch is as good as new.
+                is_used = (await tx.session.execute(select(UserRow.id).limit(1))).first() is not None
+                reason = "it was asked for" if new_epoch else why_another(found, seen)
+                epoch = secrets.token_hex(8) if is_used and reason else found.epoch
+                if epoch != found.epoch:
+                    await _set(tx.session, EPOCH, epoch)
+                behind = 0 if seen is None else max(0, seen.count - found.count)
+                mark = Mark(epoch, await _count_on(tx.session, behind + 1))
+                covered = database.writes + 1
+            await asyncio.to_thread(write_witness, witness, mark, durably=True)
         if epoch != found.epoch:
             logger.warning("new_epoch (%s)", reason, extra={"reason": reason, "epoch": epoch, "was": found.epoch})
         return cls(database, witness, mark, covered=covered)
@@ -144,14 +159,34 @@ class Incarnation:
             sqlalchemy.exc.SQLAlchemyError: The database cannot be written now.
         """
         if self._database.writes != self._covered:
-            mark = Mark(self.mark.epoch, self.mark.count + 1)
             async with self._database.write() as tx:
-                await _set(tx.session, MARK, str(mark.count))
+                await _count_on(tx.session, 1)
+                mark = await _mark_of(tx.session)
                 covered = self._database.writes + 1  # this one; whoever comes after it is not covered
             self.mark, self._covered, self._is_told = mark, covered, False
         if not self._is_told or durably:
             await asyncio.to_thread(write_witness, self._witness, self.mark, durably=durably)
             self._is_told = True
+
+
+@asynccontextmanager
+async def _one_start_at_a_time(witness: Path) -> AsyncGenerator[None]:
+    lock = os.open(witness.with_name(f".{witness.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not _has_locked(lock):  # noqa: ASYNC110 - the other is another process
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _has_locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -185,6 +220,14 @@ async def _mark_of(session: AsyncSession) -> Mark:
     rows = await session.execute(select(MetaRow.key, MetaRow.value).where(MetaRow.key.in_((EPOCH, MARK))))
     values = {row.key: row.value for row in rows}
     return Mark(values[EPOCH], int(values.get(MARK, "0")))
+
+
+async def _count_on(session: AsyncSession, step: int) -> int:
+    """One statement, so that no move of another process is lost."""
+    counted = cast(cast(MetaRow.value, BigInteger) + step, String)
+    statement = insert_for(session, MetaRow).values(key=MARK, value=str(step))
+    moved = statement.on_conflict_do_update(index_elements=[MetaRow.key], set_={"value": counted})
+    return int((await session.execute(moved.returning(MetaRow.value))).scalar_one())
 
 
 async def _set(session: AsyncSession, key: str, value: str) -> None:

@@ -7,41 +7,34 @@ The first user is made last, when everything else stands, so that the one key is
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from .address import bind, url_host
 from .app import EngineFactory, create_app
 from .auth.accounts import FIRST_USER, first_start
-from .data_folder import StartupError, hold_folder, prepare_folder, reason_of
+from .auth.passwords import UnfitPasswordError
+from .data_folder import hold_folder, join_database, prepare_folder
+from .database_url import postgresql_url, shown
 from .incarnation import witnessed
 from .settings import Settings
 from .sockets.uvicorn_protocol import BoundedProtocol
+from .starting import Started, StartupError, reason_of
 from .store.database import Database
+from .store.dialect import CONNECT_ERRORS
 from .store.migrate import SchemaTooNewError
 
 __all__ = ["Server", "Started", "StartupError", "serve"]
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """`api_key` belongs to the first user, and is there at the first start of a database only."""
-
-    url: str
-    port: int
-    api_key: str | None = field(repr=False)
-    username: str = FIRST_USER
 
 
 class Server:
@@ -53,18 +46,24 @@ class Server:
         self._uvicorn: _Uvicorn | None = None
         self._stopped = False
 
-    async def run(self, on_started: Callable[[Started], None]) -> None:
+    async def run(self, on_started: Callable[[Started], None], *, listener: socket.socket | None = None) -> None:
         """Serve until `stop`, SIGTERM or SIGINT; then say goodbye to sockets, and finish the requests under way.
+
+        Args:
+            listener: Bound already, and closed in the end; None binds as the settings say.
 
         Raises:
             StartupError: It cannot start.
         """
-        listener = _bind(self._settings)
+        if self._settings.database_url is not None:
+            postgresql_url(self._settings.database_url)
+        listener = listener or bind(self._settings)
         try:
             prepare_folder(self._settings)
             with hold_folder(self._settings):
                 database = await _open(self._settings)
                 try:
+                    await _join(self._settings, database)
                     async with _witnessed(self._settings, database):
                         await self._serve(listener, database, on_started)
                 finally:
@@ -81,12 +80,17 @@ class Server:
     async def _serve(self, listener: socket.socket, database: Database, on_started: Callable[[Started], None]) -> None:
         settings = self._settings
         port: int = listener.getsockname()[1]
-        url = f"http://{_url_host(settings.host)}:{port}"
+        url = f"http://{url_host(settings.host)}:{port}"
         app = create_app(settings, database, engine=self._engine)
 
         async def started() -> None:
-            api_key = await first_start(database, admin_password=settings.admin_password)
-            on_started(Started(url, port, api_key))
+            try:
+                api_key = await first_start(database, admin_password=settings.admin_password)
+            except UnfitPasswordError as error:
+                raise StartupError(f"the password of {FIRST_USER} cannot be one: {error}") from None
+            except IntegrityError:
+                api_key = None  # another server of the same new database has made the user at this moment
+            on_started(Started(url, port, api_key, FIRST_USER))
 
         self._uvicorn = _Uvicorn(app, settings, started)
         self._uvicorn.should_exit = self._stopped
@@ -172,52 +176,55 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def _open(settings: Settings) -> Database:
-    path = settings.database_path
-    try:
-        return await Database.create(f"sqlite+aiosqlite:///{path}")
-    except SchemaTooNewError:
-        raise StartupError(f"the database {path} was written by a later playcall; install that one again") from None
-    except DBAPIError as error:
-        raise StartupError(f"the database {path} cannot be used: {error.orig}") from None
+    if settings.database_url is None:
+        url = f"sqlite+aiosqlite:///{settings.database_path}"
+    else:
+        url = postgresql_url(settings.database_url)
+    with _in_one_sentence(settings):
+        return await Database.create(url)
+
+
+async def _join(settings: Settings, database: Database) -> None:
+    if settings.database_url is not None:
+        with _in_one_sentence(settings):
+            await join_database(settings, database)
 
 
 @asynccontextmanager
 async def _witnessed(settings: Settings, database: Database) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(witnessed(database, settings.witness_path, new_epoch=settings.new_epoch))
-        except DBAPIError as error:
-            raise StartupError(f"the database {settings.database_path} cannot be used: {error.orig}") from None
-        except OSError as error:
-            raise StartupError(
-                f"{settings.witness_path} cannot be read and written: {reason_of(error)}; change that, or use another --data"
-            ) from None
+        with _in_one_sentence(settings):
+            try:
+                await stack.enter_async_context(
+                    witnessed(database, settings.witness_path, new_epoch=settings.new_epoch)
+                )
+            except TimeoutError:
+                raise StartupError(
+                    f"another server has been starting in {settings.data_dir} for too long; end it"
+                ) from None
+            except OSError as error:
+                raise StartupError(
+                    f"{settings.witness_path} cannot be read and written: {reason_of(error)}; change that, or use another "
+                    "--data"
+                ) from None
         yield
 
 
-def _bind(settings: Settings) -> socket.socket:
-    where = f"{_url_host(settings.host)}:{settings.port}"
+@contextmanager
+def _in_one_sentence(settings: Settings) -> Generator[None]:
+    """Makes what a database says a StartupError."""
+    url = settings.database_url
+    name = f"the database {settings.database_path}" if url is None else shown(postgresql_url(url))
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError):
-        raise StartupError(f"{settings.host} is not an address of this machine; choose another with --host") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Held, but nobody can connect before the server has started.
-        return listener
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise StartupError(f"{where} is in use; choose another port with --port (0 takes a free one)") from None
-        raise StartupError(f"cannot listen on {where}: {reason_of(error)}") from None
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+        yield
+    except SchemaTooNewError:
+        raise StartupError(f"{name} was written by a later playcall; install that one again") from None
+    except DBAPIError as error:
+        # Without a statement there was no connection either.
+        what = "reached" if url is not None and error.statement is None else "used"
+        raise StartupError(f"{name} cannot be {what}: {error.orig}") from None
+    except CONNECT_ERRORS as error:
+        raise StartupError(f"{name} cannot be reached: {str(error) or 'it does not answer'}") from None
 
 
 def serve(settings: Settings, *, engine: EngineFactory | None, on_started: Callable[[Started], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a server that was killed has left half done in workspaces: settled at the next start, by the entries' word."""
+"""What a server that was killed has left half done in workspaces: settled by the living, by the entries' word."""
 
 from __future__ import annotations
 
@@ -16,19 +16,29 @@ _log = logging.getLogger("playcall.server")
 
 
 async def settle_unfinished(database: Database, workspaces: Path) -> None:
-    """To be called before anything is written there. A file stays if its entry was committed, else it is taken back.
+    """A file stays if its entry was committed, else it is taken back. What a living process writes is left alone.
 
-    What cannot be settled now is logged, and tried again at the next start.
+    To be called at the start, and now and then where several processes use one folder. What cannot be settled now is
+    logged, and tried again with the next call.
     """
-    for writing in await asyncio.to_thread(lambda: list(Writing.left(workspaces))):
+    left = await asyncio.to_thread(Writing.left, workspaces)
+    while (writing := await asyncio.to_thread(next, left, None)) is not None:
         try:
-            note = await asyncio.to_thread(writing.note)
-            if note is not None and not await _is_accepted(database, note):
-                await asyncio.to_thread(writing.take_back, workspaces / note.workspace)
+            await _settle(database, workspaces, writing)
         except OSError as error:
             _log.warning("file_not_taken_back", exc_info=error)
-            continue
-        await asyncio.to_thread(writing.remove)
+            writing.release()
+        except BaseException:
+            writing.release()
+            raise
+        else:
+            await asyncio.to_thread(writing.remove)
+
+
+async def _settle(database: Database, workspaces: Path, writing: Writing) -> None:
+    note = await asyncio.to_thread(writing.note)
+    if note is not None and not await _is_accepted(database, note):
+        await asyncio.to_thread(writing.take_back, workspaces / note.workspace)
 
 
 async def _is_accepted(database: Database, note: Note) -> bool:

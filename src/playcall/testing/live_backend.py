@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from os import PathLike, environ
+from os import PathLike, environ, kill
 from pathlib import Path
 from typing import Final, Self
 
@@ -45,6 +46,7 @@ class LiveBackend:
         self,
         data_dir: str | PathLike[str] | None = None,
         *,
+        database_url: str | None = None,
         port: int = 0,
         read_roots: Sequence[str | PathLike[str]] = (),
         options: Sequence[str] = (),
@@ -57,6 +59,8 @@ class LiveBackend:
 
         Args:
             data_dir: Where it keeps everything; None for a temporary folder that is removed at the end.
+            database_url: `postgresql://…`, of a database that belongs with `data_dir`, or is new; None for the file in
+                `data_dir`. With it `options` may say `--workers=2`.
             port: 0 takes a free one, which is then kept.
             read_roots: Folders that its file tools may read.
             options: More arguments for `playcall serve`.
@@ -69,6 +73,9 @@ class LiveBackend:
         self._port = port
         self._arguments = [*(f"--read-root={Path(root).absolute()}" for root in read_roots), *options]
         self._environment = dict(environment or {})
+        self._database_url = database_url
+        if database_url is not None:
+            self._environment["PLAYCALL_DATABASE_URL"] = database_url
         self._api_key = api_key
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
@@ -122,7 +129,11 @@ class LiveBackend:
     def kill(self) -> None:
         """SIGKILL: it ends in the middle of whatever it does. No error if it has ended."""
         if self._process is not None:
+            workers = _children(self._process.pid)
             self._process.kill()
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    kill(worker, signal.SIGKILL)
             self._process.wait()
 
     def stop(self) -> int | None:
@@ -186,12 +197,14 @@ class LiveBackend:
             RuntimeError: the backend was never started.
         """
         from ..loop_thread import LoopThread
+        from ..server.database_url import postgresql_url
         from ..server.settings import DATABASE_FILE
 
         database = self.data_dir / DATABASE_FILE
-        if not database.exists():
+        if self._url is None and not database.exists():
             raise RuntimeError("this backend was not started: use it in a `with`, or call start()")
-        return LoopThread.shared().call(_add_user, f"sqlite+aiosqlite:///{database}")
+        url = f"sqlite+aiosqlite:///{database}" if self._database_url is None else postgresql_url(self._database_url)
+        return LoopThread.shared().call(_add_user, url)
 
     @property
     def pid(self) -> int:
@@ -260,6 +273,13 @@ class LiveBackend:
 
     def _last_words(self) -> str:
         return self.log[-SHOWN_CHARACTERS:].strip() or "(nothing)"
+
+
+def _children(pid: int) -> list[int]:
+    """Where the system tells of them; elsewhere workers see for themselves that their parent is gone."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 async def _add_user(url: str) -> str:

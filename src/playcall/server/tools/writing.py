@@ -1,17 +1,21 @@
-"""One file on its way into a workspace, so that this process or the next can take back what was not accepted.
+"""One file on its way into a workspace, so that this process or another can take back what was not accepted.
 
-It has a folder of its own beside all workspaces, where no tool reads and a start finds whatever a crash has left:
+It has a folder of its own beside all workspaces, where no tool reads, and where whatever a crash has left is found:
 
+    .writing/XXXX/held    locked for as long as the process that writes is alive
     .writing/XXXX/new     the content, until it is placed
     .writing/XXXX/old     what stood at its place before, if anything did
     .writing/XXXX/note    which file was placed where; until it is accepted
 
 The note is written before anything is changed: without one, nothing has been.
+
+The lock is flock's: it goes with the process, however that ends, and on NFS it holds among machines.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -56,28 +60,38 @@ _NOTE = TypeAdapter(Note)
 
 
 class Writing:
-    """`new` is to be written before it is placed. All of it blocks, and raises OSError."""
+    """`new` is to be written before it is placed; `remove` must follow. All of it blocks, and raises OSError."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder = folder
+        self.new = folder / "new"
         self._old = folder / "old"
         self._note = folder / "note"
-        self.new = folder / "new"
+        self._lock: int | None = lock
 
     @classmethod
     def begin(cls, workspace: Path) -> Writing:
         """Makes nothing in the workspace."""
         writings = writings_folder(workspace)
         writings.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(Path(tempfile.mkdtemp(dir=writings)))
+        while True:
+            folder = Path(tempfile.mkdtemp(dir=writings))
+            lock = _hold(folder)
+            if lock is not None:
+                return cls(folder, lock)
+            # Another process took it for abandoned in the moment before it was locked, and removes it.
 
     @classmethod
     def left(cls, workspaces: Path) -> Iterator[Writing]:
-        """Those that nobody has ended."""
+        """Those whose process has ended, each from now on held by this one."""
         writings = writings_folder(workspaces / "any")
         with contextlib.suppress(FileNotFoundError):
             for folder in writings.iterdir():
-                yield cls(folder)
+                lock = None
+                with contextlib.suppress(OSError):  # none of ours, or a disk that fails: it is found again
+                    lock = _hold(folder)
+                if lock is not None:
+                    yield cls(folder, lock)
 
     def place(self, workspace: Path, name: str, *, sha256: str, made: Sequence[Path]) -> Stamp:
         """Moves `new` to its place; what `made` names is made, and what is there is put aside."""
@@ -129,8 +143,15 @@ class Writing:
         self._note.unlink()
 
     def remove(self) -> None:
-        """Its own folder. What cannot be removed goes at the next start."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Its own folder. What cannot be removed is found again."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """From now on it may be settled by whoever finds it, as if this process had ended."""
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            os.close(lock)
 
     def _put_aside(self, target: Path) -> None:
         try:
@@ -139,6 +160,26 @@ class Writing:
             return
         except OSError:
             os.replace(target, self._old)  # not every file system has hard links
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock the folder; None: another holds it, or has just removed it."""
+    file = folder / "held"
+    try:
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), file.stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass  # held, or locked when it was no longer there
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
 
 
 def _sync(folder: Path) -> None:

@@ -7,12 +7,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base
 
-__all__ = ["EPOCH", "MARK", "SIGNING_KEY", "MetaRow"]
+__all__ = ["EPOCH", "FOLDER", "MARK", "SIGNING_KEY", "MetaRow"]
 
 EPOCH = "epoch"
 """This incarnation of all logs: a new or restored database gets a new one."""
 MARK = "mark"
 """How far this incarnation has come, to tell a restored database (`playcall.server.incarnation`)."""
+FOLDER = "folder"
+"""The data folder that belongs with this database says the same (`playcall.server.data_folder`); PostgreSQL only."""
 SIGNING_KEY = "signing_key"
 """Signs access tokens; whoever can read the database could make tokens anyhow, as it holds the users."""
 
