@@ -37,7 +37,7 @@ from playcall.models import (
     UnknownStep,
 )
 from playcall.models.event import RunCreated, RunStarted, RunStepStarted, TaskCompleted, TaskCreated
-from playcall.models.playbook import StandardStep
+from playcall.models.step import StandardStep
 from playcall.services.run_service import RunSnapshot
 from playcall.testing import LiveBackend
 from tests.future_backend import EVENT_TYPES, NEWS, WEATHER, FutureBackend, newer_event

@@ -14,31 +14,35 @@ from playcall.models.agent import Agent, AgentSpec
 from playcall.models.ids import AgentId, ApiKeyId, EventId, PlaybookId, RunId, StepId, TaskId, ToolId, UserId
 from playcall.models.page import Page
 from playcall.models.playbook import (
+    InputSpec,
+    InputType,
+    Playbook,
+    PlaybookSpec,
+    PlaybookValidation,
+    RunRequest,
+    UnknownStep,
+)
+from playcall.models.problem import FieldProblem, Problem
+from playcall.models.run import Artifact, LogLine, Run, RunStep
+from playcall.models.step import (
     CompletionAction,
     GoTo,
     Handoff,
     HandoffStep,
     InputDistribution,
-    InputSpec,
-    InputType,
+    LoopOperation,
     NextCondition,
     OutputAggregation,
     ParallelStep,
     PartnerFeedbackStep,
-    Playbook,
-    PlaybookSpec,
-    PlaybookValidation,
+    PartnerOperation,
     ProcessOperation,
     ProcessStep,
-    RunRequest,
     SelfFeedbackStep,
     StandardStep,
     StepRetry,
-    UnknownStep,
     VersusStep,
 )
-from playcall.models.problem import FieldProblem, Problem
-from playcall.models.run import Artifact, LogLine, Run, RunStep
 from playcall.models.task import Failure, Task, TaskSpec
 from playcall.models.tool import Tool, ToolCall, ToolHealth, ToolKind, ToolResult, ToolSpec
 
@@ -68,7 +72,7 @@ STEPS = [
         id="polish",
         type="self_feedback_loop",
         agent="Writer",
-        operations=["text.stats"],
+        operations=["text.stats", LoopOperation(operation="files.write", parameters={"path": "{{ iteration }}.txt"})],
         termination_condition="output.words < 300",
         iterations=3,
     ),
@@ -76,7 +80,10 @@ STEPS = [
         id="review",
         type="partner_feedback_loop",
         roles={"creator": "Writer", "reviewer": "Reader"},
-        operations=["creator:template.render", "reviewer:text.stats"],
+        operations=[
+            "creator:template.render",
+            PartnerOperation(operation="reviewer:text.stats", parameters={"text": "{{ previous.text }}"}),
+        ],
         iterations=2,
     ),
     ProcessStep(
@@ -92,6 +99,7 @@ STEPS = [
         type="versus",
         agents=["Reader:text.stats", "Writer:text.stats"],
         judge="Writer:text.stats",
+        judge_parameters={"text": "{{ candidates }}"},
         evaluation_criteria=["shorter"],
     ),
     HandoffStep(
@@ -220,6 +228,13 @@ EVENTS: list[ev.Event[Any]] = [
     ev.TaskProgress(
         type="task.progress",
         data=ev.TaskProgressData(task_id=TASK.id, run_id=RUN.id, step_id=STEP.id, done=3, total=9, message="c.py"),
+        **WHERE,
+    ),
+    ev.TaskOutputDelta(
+        type="task.output.delta",
+        data=ev.TaskOutputDeltaData(
+            task_id=TASK.id, run_id=RUN.id, step_id=STEP.id, round=1, offset=7, text="It is so."
+        ),
         **WHERE,
     ),
     ev.TaskCompleted(type="task.completed", data=ev.TaskData(task=TASK), **WHERE),

@@ -18,12 +18,12 @@ from .playbook import (
     PlaybookSpec,
     PlaybookValidation,
     RunRequest,
-    Step,
     UnknownInput,
     UnknownStep,
 )
 from .problem import FieldProblem, Problem
 from .run import Artifact, LogLevel, LogLine, Run, RunStatus, RunStep, RunWish, StepStatus
+from .step import Step
 from .task import Failure, Task, TaskPatch, TaskSpec, TaskStatus
 from .tool import Tool, ToolCall, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
 

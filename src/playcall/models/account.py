@@ -10,7 +10,7 @@ from pydantic import Field
 
 from .base import Open, RequestModel, WireModel
 from .ids import ApiKeyId, UserId
-from .playbook import Name
+from .names import Name
 
 
 class Scope(StrEnum):
@@ -65,8 +65,13 @@ class NewApiKey(ApiKey, frozen=True):
 
 
 class Health(WireModel, frozen=True):
-    """`GET /health` says that the process lives, `GET /ready` that it can work; `checks` names what it looked at."""
+    """`GET /health` says that the process lives, `GET /ready` that it can work.
+
+    `checks` names what was looked at, each `ok` or what is wrong with it. `api` is the version of the contract.
+    """
 
     status: str
     version: str
+    api: str | None = None
+    uptime_seconds: float | None = None
     checks: dict[str, str] = {}

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+from pydantic import StringConstraints
 
 from .base import Open, RequestModel, Resource
 from .ids import AgentId
-from .playbook import Name
+from .names import Name
+
+AgentType: TypeAlias = Annotated[str, StringConstraints(max_length=200)]
+"""What its owner calls its kind; it means nothing to the backend."""
 
 
 class AgentState(StrEnum):
+    """`error`: its last three operations failed because what they need is not there; it works on, and one that
+    completes ends the state, as a start does."""
+
     CREATED = "created"
     READY = "ready"
     RUNNING = "running"
@@ -24,7 +33,7 @@ class AgentSpec(RequestModel, frozen=True):
     """
 
     name: Name
-    type: str = "worker"
+    type: AgentType = "worker"
     description: str = ""
     instructions: str = ""
     model: str | None = None
@@ -35,7 +44,7 @@ class AgentPatch(RequestModel, frozen=True):
     """The fields to change; one that is not sent stays as it is."""
 
     name: Name | None = None
-    type: str | None = None
+    type: AgentType | None = None
     description: str | None = None
     instructions: str | None = None
     model: str | None = None

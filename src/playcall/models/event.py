@@ -85,6 +85,21 @@ class TaskProgressData(WireModel, frozen=True):
     message: str = ""
 
 
+class TaskOutputDeltaData(WireModel, frozen=True):
+    """A piece of text that a model has just written.
+
+    `round` counts the model's turns: each text before it calls tools, and the answer, is one of its own. `offset` is the
+    place of `text` within its round, in characters; 0 begins the round anew, also where a crash made it be asked again.
+    """
+
+    task_id: TaskId
+    run_id: RunId | None = None
+    step_id: StepId | None = None
+    round: int
+    offset: int
+    text: str
+
+
 class TaskDeletedData(WireModel, frozen=True):
     task_id: TaskId
 
@@ -195,6 +210,12 @@ class TaskProgress(Event[TaskProgressData], frozen=True):
     type: Literal["task.progress"]
 
 
+class TaskOutputDelta(Event[TaskOutputDeltaData], frozen=True):
+    """High-rate, as `task.progress` is. The whole answer is the task's output when it has completed."""
+
+    type: Literal["task.output.delta"]
+
+
 class TaskCompleted(Event[TaskData], frozen=True):
     type: Literal["task.completed"]
 
@@ -272,6 +293,7 @@ KnownEvent: TypeAlias = Annotated[
     | TaskStarted
     | TaskChanged
     | TaskProgress
+    | TaskOutputDelta
     | TaskCompleted
     | TaskFailed
     | TaskCancelled

@@ -8,7 +8,7 @@ from typing import Any
 
 from .base import JsonObject, Open, RequestModel, Resource, WireModel
 from .ids import AgentId, RunId, StepId, TaskId
-from .playbook import Name, Seconds
+from .names import Name, Seconds
 
 
 class TaskStatus(StrEnum):

@@ -10,7 +10,7 @@ from pydantic import Field, PlainSerializer, SecretStr, StringConstraints
 
 from .base import JsonObject, Open, RequestModel, Resource, WireModel
 from .ids import TaskId, ToolId
-from .playbook import Seconds
+from .names import Seconds
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 

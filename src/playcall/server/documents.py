@@ -17,6 +17,7 @@ import yaml
 
 from playcall.models import FieldProblem
 
+from .nul import NO_NUL, has_nul
 from .problems import ApiError
 from .routes.routing import parse_json
 
@@ -161,6 +162,8 @@ class _Reader:
                 raise _refused(key, "a key is a text")
             # As it is written: `yes:` and `1:` are the texts "yes" and "1", as they would be in JSON.
             name = str(key.value)
+            if has_nul(name):
+                raise _refused(key, NO_NUL)
             if name in mapping:
                 raise _refused(key, f"the key {name!r} stands twice")
             mapping[name] = self.value(value, (*loc, name))
@@ -169,6 +172,8 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         kind = _short(node.tag)
         if kind in ("str", "timestamp"):
+            if has_nul(node.value):
+                raise _refused(node, NO_NUL)
             return node.value
         if kind not in ("null", "bool", "int", "float"):
             raise _refused(node, f"the tag {kind} is not taken here")

@@ -37,11 +37,13 @@ class House:
         """A folder of this test's own under the server's read root."""
         return self.settings.read_roots[0] / self.owner
 
-    async def agent(self, name: str, tools: list[str], state: str = "ready") -> AgentRow:
+    async def agent(
+        self, name: str, tools: list[str], state: str = "ready", model: str | None = None, instructions: str = ""
+    ) -> AgentRow:
         now = utc_now()
         row = AgentRow(
             id=new_id("agt"), owner_id=self.owner, version=1, created_at=now, updated_at=now, name=name, type="worker",
-            description="", instructions="", model=None, tools=tools, state=state,
+            description="", instructions=instructions, model=model, tools=tools, state=state,
         )  # fmt: skip
         async with self.database.write() as tx:
             tx.session.add(row)
@@ -153,11 +155,11 @@ class House:
                     await waiter.wait()
 
 
-async def open_house(folder: Path) -> House:
-    settings = Settings(data_dir=folder / "data", read_roots=(folder / "files",))
+async def open_house(folder: Path, **more: Any) -> House:
+    settings = Settings(data_dir=folder / "data", read_roots=(folder / "files",), **more)
     settings.data_dir.mkdir(exist_ok=True)
     (folder / "files").mkdir(exist_ok=True)
-    database = await Database.create(f"sqlite+aiosqlite:///{settings.database_path}")
+    database = await Database.create(settings.database_url or f"sqlite+aiosqlite:///{settings.database_path}")
     engine = Engine(database=database, settings=settings)
     try:
         await engine.launch()

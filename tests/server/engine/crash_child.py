@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from playcall.server.engine import operation
+from playcall.server.engine import calls
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
 from tests.server.engine.conftest import House, close_house, move_in, open_house
 
@@ -46,7 +46,7 @@ def only_mark(implementation: str) -> AnyTool:
 
 
 async def main(folder: Path) -> None:
-    operation.installed_tool = only_mark
+    calls.installed_tool = only_mark
     known = folder / "run"
     house = await open_house(folder)
     if not known.exists():

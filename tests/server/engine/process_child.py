@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from playcall.server.engine import Engine, operation
+from playcall.server.engine import Engine, calls
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
@@ -52,7 +52,7 @@ def settings_in(folder: Path) -> Settings:
 
 
 async def main(folder: Path, url: str) -> None:
-    operation.installed_tool = only_hold
+    calls.installed_tool = only_hold
     database = await Database.create(url)
     engine = Engine(database=database, settings=settings_in(folder))
     await engine.launch()

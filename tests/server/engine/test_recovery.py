@@ -15,9 +15,8 @@ from sqlalchemy import update
 
 from playcall.models import StepStatus, TaskSpec
 from playcall.server.clock import utc_now
-from playcall.server.engine import Engine
+from playcall.server.engine import Engine, calls
 from playcall.server.engine import engine as engine_module
-from playcall.server.engine import operation as operation_module
 from playcall.server.engine.failure import Superseded
 from playcall.server.engine.operation import Operations
 from playcall.server.engine.reporter import Reporter
@@ -284,7 +283,7 @@ async def test_a_tool_that_is_cancelled_from_within_has_failed(tmp_path: Path, m
     def only_own(implementation: str) -> AnyTool:
         return own
 
-    monkeypatch.setattr(operation_module, "installed_tool", only_own)
+    monkeypatch.setattr(calls, "installed_tool", only_own)
     house = await move_in(await open_house(tmp_path))
     try:
         await house.agent("a", ["own"])

@@ -95,3 +95,39 @@ async def test_a_long_line_is_cut_and_a_task_without_a_run_logs_to_the_server(
     with caplog.at_level(logging.WARNING, "playcall.server.engine"):
         reporter.line(task(house, "t5", None), LogLevel.WARNING, "alone")
     assert caplog.records[-1].__dict__["line"] == "alone"
+
+
+async def test_what_a_model_says_is_put_together_a_round_at_a_time_and_long_texts_are_several_events(
+    house: House,
+) -> None:
+    reporter, row, other = Reporter(house.database, open_fence), task(house, "t6", "r6"), task(house, "t7", "r6")
+    for offset, text in ((0, "a"), (1, "bc")):
+        reporter.said(row, 1, offset, text)
+        reporter.said(other, 1, offset, text.upper())
+    reporter.said(row, 2, 0, "x" * 8_000 + "y")
+    reporter.end(row)
+    reporter.said(row, 2, 8_001, "too late")
+    await reporter.flush()
+    said = [json.loads(e.data) for e in await house.events("run:r6")]
+    assert [(s["task_id"], s["round"], s["offset"], s["text"][-3:]) for s in said] == [
+        ("t6", 1, 0, "abc"),
+        ("t7", 1, 0, "ABC"),
+        ("t6", 2, 0, "xxx"),
+        ("t6", 2, 8_000, "y"),
+    ]
+
+
+async def test_what_could_not_be_written_of_a_models_text_is_written_later_and_once(house: House) -> None:
+    faults: list[Exception] = [OperationalError("insert", {}, Exception("disk is full"))]
+
+    async def fence(tx: Transaction) -> None:
+        if faults:
+            raise faults.pop(0)
+
+    reporter, row = Reporter(house.database, fence), task(house, "t8", "r8")
+    reporter.said(row, 1, 0, "one ")
+    with pytest.raises(OperationalError):
+        await reporter.flush()
+    reporter.said(row, 1, 4, "two")
+    await reporter.flush()
+    assert "".join(json.loads(e.data)["text"] for e in await house.events("run:r8")) == "one two"

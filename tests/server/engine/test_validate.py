@@ -73,7 +73,7 @@ def test_every_problem_is_told_at_once_with_its_place_and_a_suggestion() -> None
             step("a", next="enb"),
             step("d", parameters={"x": "{{ inputs.pth }}", "y": ["{{ broken"], "z": "{{ steps.nope.output }} {{ self2 }}"}),
             step("e", next_conditions=[{"condition": "1 +", "next": "e2"}]),
-            {"id": "v", "type": "versus", "agents": ["reader:read", "reader:read"], "judge": "reader:read",
+            {"id": "v", "type": "versus", "agents": ["reader:read", "raeder:read"], "judge": "reader:raed",
              "evaluation_criteria": ["x"]},
         ],
         agents=["reader", "thinker", "ghost"],
@@ -92,11 +92,19 @@ def test_every_problem_is_told_at_once_with_its_place_and_a_suggestion() -> None
     assert (["steps", 4, "parameters", "z"], "name_unknown", None) in found
     assert (["steps", 5, "next_conditions", 0, "condition"], "condition_invalid", None) in found
     assert (["steps", 5, "next_conditions", 0, "next"], "step_unknown", "e") in found
-    assert (["steps", 6, "type"], "step_type_unsupported", None) in found
+    assert (["steps", 6, "agents", 1], "agent_not_listed", "reader") in found
+    assert (["steps", 6, "judge"], "operation_unknown", "read") in found
 
 
-def test_prompts_for_a_model_are_said_not_to_be_built_yet() -> None:
-    assert problems([step("a", agent="thinker", operation="think")])[0][1] == "operation_unknown"
+def test_a_prompt_is_taken_where_a_model_can_be_asked_and_refused_where_none_can() -> None:
+    spec = PlaybookSpec.model_validate(
+        {"name": "p", "agents": ["thinker"], "steps": [step("a", agent="thinker", operation="think")]}
+    )
+    agents = {"thinker": agent("thinker", ["read"], "gpt")}
+    assert validate_playbook(spec, agents=agents, tools=TOOLS, why_no_model=lambda _model: None) == []
+    (problem,) = validate_playbook(spec, agents=agents, tools=TOOLS, why_no_model="no {}".format)
+    assert (problem.loc, problem.type) == (["steps", 0, "operation"], "model_unavailable")
+    assert problem.msg.endswith("no gpt")
 
 
 def test_a_loop_and_an_unreachable_step_are_told() -> None:

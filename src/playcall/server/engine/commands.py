@@ -6,22 +6,21 @@ the engine's, by the methods that its caller uses.
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ...models import JsonObject, RunStatus, RunWish, StepStatus, TaskSpec, TaskStatus
+from ...models import JsonObject, RunStatus, RunWish, TaskSpec, TaskStatus
 from ..clock import utc_now
-from ..ids import new_id
 from ..problems import ApiError
 from ..store.database import Transaction
-from ..store.tables import AgentRow, PlaybookRow, RunRow, RunStepRow, TaskRow, ToolRow
+from ..store.tables import AgentRow, PlaybookRow, RunRow, TaskRow, ToolRow
 from .announce import announce_run, announce_run_deleted, announce_task, announce_task_deleted
+from .flow import completed_way
+from .new_rows import new_run, new_steps, new_task, request_hash
 from .operation import end_task
 from .records import ENDED_RUN, ENDED_TASK, spec_of
 from .run_flow import end_run
+from .run_rows import names_of, steps_of
 from .runtime import Runtime
 
 __all__ = ["RUN_WORKFLOW", "TASK_WORKFLOW", "Commands"]
@@ -44,13 +43,13 @@ class Commands:
         Raises:
             ApiError: 422 `idempotency_key_reused`: the key belongs to another run of this owner, for ever.
         """
-        request_hash = _hash({"playbook": playbook.id, "inputs": inputs})
+        hashed = request_hash({"playbook": playbook.id, "inputs": inputs})
         if idempotency_key is not None:
             known = await tx.session.scalar(
                 select(RunRow).where(RunRow.owner_id == playbook.owner_id, RunRow.idempotency_key == idempotency_key)
             )
             if known is not None:
-                if known.request_hash != request_hash:
+                if known.request_hash != hashed:
                     raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key has started another run before")
                 return known
         snapshot: JsonObject = {
@@ -61,7 +60,7 @@ class Commands:
             "agents": playbook.agents,
             "steps": playbook.steps,
         }
-        run = _new_run(
+        run = new_run(
             owner_id=playbook.owner_id,
             playbook_id=playbook.id,
             playbook_name=playbook.name,
@@ -70,22 +69,11 @@ class Commands:
             inputs=inputs,
             steps_total=len(playbook.steps),
             idempotency_key=idempotency_key,
-            request_hash=request_hash,
+            request_hash=hashed,
         )
         tx.session.add(run)
         await tx.session.flush()
-        for position, step in enumerate(spec_of(snapshot)):
-            tx.session.add(
-                RunStepRow(
-                    run_id=run.id,
-                    id=step.id,
-                    position=position,
-                    type=step.type,
-                    description=step.description,
-                    status=StepStatus.PENDING,
-                    attempt=0,
-                )
-            )
+        tx.session.add_all(new_steps(run))
         announce_run(tx, run, "created")
         await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run)
         return run
@@ -93,12 +81,14 @@ class Commands:
     async def retry_run(self, tx: Transaction, run: RunRow) -> RunRow:
         """A new run that takes over the outputs of this one's finished steps, and, before it starts, the files they made.
 
+        It goes on from the first step that failed, also where this run went on elsewhere after that.
+
         Raises:
             ApiError: 409 `run_not_ended`.
         """
         if run.status not in ENDED_RUN:
             raise _conflict("run_not_ended", f"the run is {run.status}: wait for its end, or cancel it, then retry it")
-        new = _new_run(
+        new = new_run(
             owner_id=run.owner_id,
             playbook_id=run.playbook_id,
             playbook_name=run.playbook_name,
@@ -112,23 +102,10 @@ class Commands:
         new.retry_of = run.id
         tx.session.add(new)
         await tx.session.flush()
-        steps = await tx.session.execute(select(RunStepRow).where(RunStepRow.run_id == run.id))
-        for step in steps.scalars().all():
-            reused = step.status in (StepStatus.COMPLETED, StepStatus.REUSED)
-            tx.session.add(
-                RunStepRow(
-                    run_id=new.id,
-                    id=step.id,
-                    position=step.position,
-                    type=step.type,
-                    description=step.description,
-                    status=StepStatus.REUSED if reused else StepStatus.PENDING,
-                    attempt=0,
-                    output=step.output if reused else None,
-                    started_at=step.started_at if reused else None,
-                    ended_at=step.ended_at if reused else None,
-                )
-            )
+        rows = await steps_of(tx.session, run.id)
+        statuses = {row.id: row.status for row in rows.values()}
+        way = completed_way(spec_of(run.playbook), statuses, names_of(run, rows))
+        tx.session.add_all(new_steps(new, reused={name: rows[name] for name in way}))
         announce_run(tx, new, "created")
         await self._runtime.enqueue(tx.session, RUN_WORKFLOW, new)
         return new
@@ -212,7 +189,7 @@ class Commands:
 
     async def create_task(self, tx: Transaction, agent: AgentRow, spec: TaskSpec) -> TaskRow:
         """A queued task for the agent, with its workflow. The operation has been checked."""
-        task = _new_task(
+        task = new_task(
             owner_id=agent.owner_id,
             operation=spec.operation,
             parameters=spec.parameters,
@@ -224,7 +201,7 @@ class Commands:
 
     async def call_tool(self, tx: Transaction, owner_id: str, tool: ToolRow, parameters: JsonObject) -> TaskRow:
         """A task without an agent."""
-        task = _new_task(
+        task = new_task(
             owner_id=owner_id, operation=tool.name, parameters=parameters, description="", timeout_seconds=None
         )
         return await self._begin_task(tx, task)
@@ -281,66 +258,6 @@ async def _retry_that_needs(session: AsyncSession, run: RunRow) -> str | None:
             return waiting
         before = [each for each, _ in found]
     return None
-
-
-def _new_run(
-    *,
-    owner_id: str,
-    playbook_id: str,
-    playbook_name: str,
-    playbook_version: int,
-    playbook: JsonObject,
-    inputs: JsonObject,
-    steps_total: int,
-    idempotency_key: str | None,
-    request_hash: str,
-) -> RunRow:
-    now = utc_now()
-    return RunRow(
-        id=new_id("run"),
-        owner_id=owner_id,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        playbook_id=playbook_id,
-        playbook_name=playbook_name,
-        playbook_version=playbook_version,
-        playbook=playbook,
-        status=RunStatus.QUEUED,
-        inputs=inputs,
-        segment=1,
-        faults=0,
-        steps_total=steps_total,
-        steps_finished=0,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
-    )
-
-
-def _new_task(
-    *, owner_id: str, operation: str, parameters: JsonObject, description: str, timeout_seconds: float | None
-) -> TaskRow:
-    now = utc_now()
-    return TaskRow(
-        id=new_id("tsk"),
-        owner_id=owner_id,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        operation=operation,
-        parameters=parameters,
-        description=description,
-        status=TaskStatus.QUEUED,
-        attempt=0,
-        place=0,
-        segment=1,
-        faults=0,
-        timeout_seconds=timeout_seconds,
-    )
-
-
-def _hash(value: JsonObject) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _conflict(code: str, detail: str) -> ApiError:

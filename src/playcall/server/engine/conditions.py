@@ -14,7 +14,7 @@ from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpressi
 
 from ..tools.json_kinds import is_object
 
-__all__ = ["ConditionProblem", "check_condition", "condition_references", "holds"]
+__all__ = ["ConditionProblem", "check_condition", "condition_indexes", "condition_references", "holds"]
 
 MAX_CONDITION_CHARACTERS = 2_000
 
@@ -122,6 +122,21 @@ def condition_references(condition: str) -> set[tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and id(node) not in keyed | called and node.id not in _CONSTANTS:
             found.add((node.id,))
+    return found
+
+
+def condition_indexes(condition: str) -> set[tuple[str, int]]:
+    """The places of lists that a readable condition takes from outside: `("results", 2)` for `results[2].status`."""
+    found: set[tuple[str, int]] = set()
+    for node in ast.walk(_read(condition)):
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and isinstance(node.slice, ast.Constant)
+        ):
+            index = node.slice.value
+            if isinstance(index, int):
+                found.add((node.value.id, index))
     return found
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from ...models import Step
-from ...models.playbook import END
-from .conditions import holds
+from ...models import Step, StepStatus
+from ...models.step import END, GoTo, ProcessStep
+from .conditions import ConditionProblem, holds
 
-__all__ = ["ancestors", "find_cycle", "next_step", "reached_from", "successors"]
+__all__ = ["ancestors", "completed_way", "find_cycle", "go_tos", "next_step", "reached_from", "successors"]
 
 
 def successors(steps: Sequence[Step]) -> dict[str, list[str]]:
@@ -19,11 +19,20 @@ def successors(steps: Sequence[Step]) -> dict[str, list[str]]:
     graph: dict[str, list[str]] = {}
     for index, step in enumerate(steps):
         targets = [condition.next for condition in step.next_conditions]
+        targets.extend(go_tos(step).values())
         fallback = _fallback(steps, index)
         if fallback is not None:
             targets.append(fallback)
         graph.setdefault(step.id, list(dict.fromkeys(t for t in targets if t in known)))
     return graph
+
+
+def go_tos(step: Step) -> dict[int, str]:
+    """Where the run goes on if the step fails, by the place of the operation that failed it."""
+    if not isinstance(step, ProcessStep):
+        return {}
+    actions = [operation.failure_action for operation in step.operations]
+    return {index: action.go_to for index, action in enumerate(actions) if isinstance(action, GoTo)}
 
 
 def next_step(steps: Sequence[Step], current: str, names: Mapping[str, Any]) -> str | None:
@@ -40,6 +49,22 @@ def next_step(steps: Sequence[Step], current: str, names: Mapping[str, Any]) -> 
             return None if branch.next == END else branch.next
     fallback = _fallback(steps, index)
     return None if fallback == END else fallback
+
+
+def completed_way(steps: Sequence[Step], statuses: Mapping[str, str], names: Mapping[str, Any]) -> list[str]:
+    """The steps that a run has completed, from the first on, up to one that it did not.
+
+    What was done after a step that failed, because it said where to go on, is not among them.
+    """
+    way: list[str] = []
+    at: str | None = steps[0].id
+    while at is not None and statuses[at] in (StepStatus.COMPLETED, StepStatus.REUSED):
+        way.append(at)
+        try:
+            at = next_step(steps, at, {**names, "output": names["steps"][at]["output"]})
+        except ConditionProblem:
+            break
+    return way
 
 
 def _fallback(steps: Sequence[Step], index: int) -> str | None:

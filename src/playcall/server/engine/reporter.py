@@ -1,7 +1,8 @@
-"""Progress and log lines on their way into the event log, in batches.
+"""Progress, log lines and what models say on their way into the event log, in batches.
 
 Tools report from any thread and never wait. Every 50 ms what has come is written in one transaction, which checks that
-the segment is still the run's own. Of progress only the latest of each task is kept between two batches.
+the segment is still the run's own. Of progress only the latest of each task is kept between two batches; what a model
+says is put together.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from ...models import LogLevel
 from ..store.database import Database, Transaction
 from ..store.tables import TaskRow
-from .announce import announce_log, announce_progress
+from .announce import announce_log, announce_progress, announce_said
 from .failure import Superseded
 
 __all__ = ["Reporter"]
@@ -49,6 +50,22 @@ class _Line:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    task: TaskRow
+    round: int
+    offset: int
+    texts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    lines: list[_Line]
+    left_out: int
+    progress: list[_Progress]
+    said: list[_Said]
+
+
 class Reporter:
     """For the tasks of one step, or for one task alone.
 
@@ -62,6 +79,7 @@ class Reporter:
         self._progress: dict[str, _Progress] = {}
         self._lines: list[_Line] = []
         self._lines_left_out = 0
+        self._said: list[_Said] = []
         self._ended: set[str] = set()
         self._order = asyncio.Lock()
 
@@ -72,6 +90,17 @@ class Reporter:
         with self._guard:
             if task.id not in self._ended:
                 self._progress[task.id] = _Progress(task, done, total, message)
+
+    def said(self, task: TaskRow, round: int, offset: int, text: str) -> None:
+        """May be called from any thread: a piece of a model's text, and its place in its round."""
+        with self._guard:
+            if task.id in self._ended:
+                return
+            last = next((s for s in reversed(self._said) if s.task.id == task.id), None)
+            if last is not None and last.round == round:
+                last.texts.append(text)
+            else:
+                self._said.append(_Said(task, round, offset, [text]))
 
     def end(self, task: TaskRow) -> None:
         """Nothing more is taken from the task: its topic is about to end, and would refuse it."""
@@ -119,7 +148,7 @@ class Reporter:
 
     async def flush(self) -> None:
         """Writes what has come, if anything has."""
-        if self._progress or self._lines:
+        if self._progress or self._lines or self._said:
             async with self.transaction():
                 pass
 
@@ -139,46 +168,36 @@ class Reporter:
                     await writing  # a transaction that has begun is ended
                 raise
 
-    def _take(self) -> tuple[list[_Line], list[_Progress], int]:
+    def _take(self) -> _Batch:
         with self._guard:
-            batch = (self._lines, list(self._progress.values()), self._lines_left_out)
-            self._lines, self._progress, self._lines_left_out = [], {}, 0
+            batch = _Batch(self._lines, self._lines_left_out, list(self._progress.values()), self._said)
+            self._lines, self._lines_left_out, self._progress, self._said = [], 0, {}, []
             return batch
 
-    def _put_back(self, batch: tuple[list[_Line], list[_Progress], int]) -> None:
-        lines, progress, left_out = batch
+    def _put_back(self, batch: _Batch) -> None:
         with self._guard:
-            self._lines = [*lines, *self._lines]
-            self._progress = {**{p.task.id: p for p in progress}, **self._progress}
-            self._lines_left_out += left_out
+            self._lines = [*batch.lines, *self._lines]
+            self._lines_left_out += batch.left_out
+            self._progress = {**{p.task.id: p for p in batch.progress}, **self._progress}
+            self._said = [*batch.said, *self._said]
 
     @staticmethod
-    def _emit(tx: Transaction, batch: tuple[list[_Line], list[_Progress], int]) -> None:
-        lines, progress, left_out = batch
-        for line in lines:
-            task = line.task
-            announce_log(
-                tx,
-                task.owner_id,
-                task.run_id or "",
-                line.level,
-                line.message,
-                step_id=task.step_id,
-                task_id=task.id,
-            )
-        if left_out and lines:
-            task = lines[-1].task
-            announce_log(
-                tx,
-                task.owner_id,
-                task.run_id or "",
-                LogLevel.WARNING,
-                f"{left_out} lines left out: they came too fast",
-                step_id=task.step_id,
-                task_id=None,
-            )
-        for p in progress:
+    def _emit(tx: Transaction, batch: _Batch) -> None:
+        for line in batch.lines:
+            _announce_line(tx, line)
+        if batch.left_out and batch.lines:
+            message = f"{batch.left_out} lines left out: they came too fast"
+            _announce_line(tx, _Line(batch.lines[-1].task, LogLevel.WARNING, message), of_task=False)
+        for p in batch.progress:
             announce_progress(tx, p.task, p.done, p.total, p.message)
+        for said in batch.said:
+            announce_said(tx, said.task, said.round, said.offset, "".join(said.texts))
+
+
+def _announce_line(tx: Transaction, line: _Line, *, of_task: bool = True) -> None:
+    task = line.task
+    task_id = task.id if of_task else None
+    announce_log(tx, task.owner_id, task.run_id or "", line.level, line.message, step_id=task.step_id, task_id=task_id)
 
 
 _LEVELS = {

@@ -17,6 +17,7 @@ from .operation import Operations, end_task
 from .records import ENDED_TASK
 from .reporter import Reporter
 from .runtime import Runtime
+from .step_time import StepTime
 from .work import WorkList
 
 __all__ = ["TaskFlow"]
@@ -48,7 +49,7 @@ class TaskFlow:
                 reporter = Reporter(self._database, fence)
                 try:
                     async with reporter.running():
-                        await work.do(self._operations.carry_out(task, work, reporter))
+                        await work.do(self._operations.carry_out(task, work, reporter, StepTime(task.timeout_seconds)))
                 except asyncio.CancelledError:
                     if work.shuts_down:
                         raise

@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, assert_never
 
 from ...models import Agent, FieldProblem, PlaybookSpec, Step, Tool
-from ...models.playbook import END, ParallelStep, StandardStep
+from ...models.step import END
+from ..tools import why_missing
 from ..tools.json_kinds import is_list, is_object
-from ..tools.templating import check_template, references
-from .conditions import check_condition, condition_references
-from .flow import ancestors, find_cycle, reached_from, successors
+from .flow import ancestors, find_cycle, go_tos, reached_from, successors
 from .inputs import check_value
+from .prompts import is_prompt
+from .references import References
+from .steps import parts
+from .steps.parts import Condition, Loc, Mistake, OperationUse, Part, Templates, order_mistakes
+from .suggestions import Suggestions, problem
 
-__all__ = ["BUILT_STEP_TYPES", "validate_playbook"]
-
-BUILT_STEP_TYPES = ("standard", "work_in_parallel")
+__all__ = ["validate_playbook"]
 
 MAX_TEXT_CHARACTERS = 262_144
 MAX_PROBLEMS = 100
-MAX_MESSAGE_CHARACTERS = 1_000
-MAX_COMPARISONS = 1_000
-"""Of names, for suggestions, in all: each takes up to a tenth of a millisecond."""
-COMPARISONS_AT_ONCE = 200
-SUGGESTION_CHARACTERS = 64
 
-Loc = list[str | int]
+
+def _no_models(model: str) -> str | None:
+    return "no model can be asked here"
 
 
 def validate_playbook(
-    spec: PlaybookSpec, *, agents: Mapping[str, Agent], tools: Mapping[str, Tool]
+    spec: PlaybookSpec,
+    *,
+    agents: Mapping[str, Agent],
+    tools: Mapping[str, Tool],
+    why_no_model: Callable[[str], str | None] = _no_models,
 ) -> list[FieldProblem]:
     """The playbook's problems, the first hundred of them; `loc` counts from the playbook's root.
 
-    `agents` and `tools` are by name. It takes up to a few seconds for what `MAX_TEXT_CHARACTERS` lets through: call it in
-    a thread.
+    `agents` and `tools` are by name; `why_no_model` says why a model cannot be asked, or None. It takes up to a few
+    seconds for what `MAX_TEXT_CHARACTERS` lets through: call it in a thread.
     """
     if (size := sum(_texts(spec))) > MAX_TEXT_CHARACTERS:
         message = (
             f"the steps' parameters and conditions have {size:,} characters in all; {MAX_TEXT_CHARACTERS:,} are taken"
         )
-        return [_problem(["steps"], message, "playbook_too_large")]
-    return list(islice(_Validation(spec, agents, tools).problems(), MAX_PROBLEMS))
+        return [problem(["steps"], message, "playbook_too_large")]
+    return list(islice(_Validation(spec, agents, tools, why_no_model).problems(), MAX_PROBLEMS))
 
 
 def _texts(spec: PlaybookSpec) -> Iterator[int]:
     """The lengths of what is read as a template or a condition: with YAML's aliases, more than the document has."""
-    pending: list[Any] = [step.parameters for step in spec.steps]
+    for step in spec.steps:
+        for part in _all_parts(step):
+            if isinstance(part, Condition):
+                yield len(part.condition)
+            elif isinstance(part, Templates):
+                yield from _lengths(part.value)
+
+
+def _lengths(parameters: Any) -> Iterator[int]:
+    """`Any`: a parameter is whatever JSON holds."""
+    pending: list[Any] = [parameters]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
@@ -57,196 +69,144 @@ def _texts(spec: PlaybookSpec) -> Iterator[int]:
             pending.extend(value.values())
         elif is_list(value):
             pending.extend(value)
-    for step in spec.steps:
-        yield from (len(branch.condition) for branch in step.next_conditions)
-        if isinstance(step, ParallelStep):
-            yield len(step.output_aggregation.condition or "")
+
+
+def _all_parts(step: Step) -> Iterator[Part]:
+    """With what a step of any type has."""
+    yield from parts(step)
+    branches = [
+        (("next_conditions", index, "condition"), branch.condition) for index, branch in enumerate(step.next_conditions)
+    ]
+    for loc, condition in branches:
+        yield Condition(loc, condition, {"output": None}, after=True)
+    yield from order_mistakes(branches)
 
 
 class _Validation:
-    def __init__(self, spec: PlaybookSpec, agents: Mapping[str, Agent], tools: Mapping[str, Tool]) -> None:
+    def __init__(
+        self,
+        spec: PlaybookSpec,
+        agents: Mapping[str, Agent],
+        tools: Mapping[str, Tool],
+        why_no_model: Callable[[str], str | None],
+    ) -> None:
+        self._why_no_model = why_no_model
         self._spec = spec
         self._agents = agents
         self._tools = tools
         self._graph = successors(spec.steps)
-        self._may_precede = ancestors(self._graph)
         self._steps = dict.fromkeys(step.id for step in spec.steps)
         self._listed = frozenset(spec.agents)
-        self._comparisons = MAX_COMPARISONS
+        self._suggestions = Suggestions()
+        self._references = References(
+            inputs=spec.inputs,
+            steps=self._steps,
+            may_precede=ancestors(self._graph),
+            suggestions=self._suggestions,
+        )
 
     def problems(self) -> Iterator[FieldProblem]:
         yield from self._inputs()
         yield from self._listed_agents()
-        yield from self._flow()
+        yield from self._ids()
+        yield from self._ways()
         for index, step in enumerate(self._spec.steps):
-            yield from self._step(["steps", index], step)
+            for part in _all_parts(step):
+                yield from self._part(("steps", index), step, part)
 
     def _inputs(self) -> Iterator[FieldProblem]:
         for name, spec in self._spec.inputs.items():
             if spec.default is not None and (why := check_value(spec, spec.default)[1]):
-                yield _problem(["inputs", name, "default"], why, "input_default_invalid")
+                yield problem(["inputs", name, "default"], why, "input_default_invalid")
 
     def _listed_agents(self) -> Iterator[FieldProblem]:
         for index, name in enumerate(self._spec.agents):
             if name not in self._agents:
-                yield _problem(
-                    ["agents", index], f"there is no agent {name!r}", "agent_unknown", self._closest(name, self._agents)
-                )
+                suggestion = self._suggestions.closest(name, self._agents)
+                yield problem(["agents", index], f"there is no agent {name!r}", "agent_unknown", suggestion)
 
-    def _flow(self) -> Iterator[FieldProblem]:
-        steps = self._spec.steps
+    def _ids(self) -> Iterator[FieldProblem]:
         seen: set[str] = set()
-        for index, step in enumerate(steps):
+        for index, step in enumerate(self._spec.steps):
             if step.id in seen:
-                yield _problem(["steps", index, "id"], f"another step is called {step.id!r} too", "step_duplicate")
+                yield problem(["steps", index, "id"], f"another step is called {step.id!r} too", "step_duplicate")
             if step.id == END:
-                yield _problem(["steps", index, "id"], f"{END!r} means the end of the run", "step_reserved")
+                yield problem(["steps", index, "id"], f"{END!r} means the end of the run", "step_reserved")
             seen.add(step.id)
+
+    def _ways(self) -> Iterator[FieldProblem]:
+        steps = self._spec.steps
         for index, step in enumerate(steps):
-            targets: list[tuple[Loc, str]] = [
-                (["steps", index, "next_conditions", i, "next"], branch.next)
-                for i, branch in enumerate(step.next_conditions)
-            ]
-            if step.next is not None:
-                targets.append((["steps", index, "next"], step.next))
-            for loc, target in targets:
+            for loc, target in _targets(step):
                 if target != END and target not in self._steps:
-                    yield _problem(
-                        loc, f"there is no step {target!r}", "step_unknown", self._closest(target, [*self._steps, END])
-                    )
+                    suggestion = self._suggestions.closest(target, [*self._steps, END])
+                    yield problem(("steps", index, *loc), f"there is no step {target!r}", "step_unknown", suggestion)
         if cycle := find_cycle(self._graph):
             index = next(i for i, step in enumerate(steps) if step.id == cycle[-2])
-            yield _problem(
+            yield problem(
                 ["steps", index],
-                f"the steps {' → '.join(cycle)} form a loop without bound: `next` may only lead onwards",
+                f"the steps {' → '.join(cycle)} form a loop without bound: the way may only lead onwards",
                 "loop_without_bound",
             )
         reached = reached_from(steps[0].id, self._graph)
         for index, step in enumerate(steps):
             if step.id not in reached:
-                yield _problem(["steps", index], f"no way leads to step {step.id!r}", "step_unreachable")
+                yield problem(["steps", index], f"no way leads to step {step.id!r}", "step_unreachable")
 
-    def _step(self, loc: Loc, step: Step) -> Iterator[FieldProblem]:
-        if isinstance(step, StandardStep):
-            yield from self._operation([*loc, "agent"], step.agent, [*loc, "operation"], step.operation)
-        elif isinstance(step, ParallelStep):
-            for index, entry in enumerate(step.agents):
-                agent, _, operation = entry.partition(":")
-                yield from self._operation([*loc, "agents", index], agent, [*loc, "agents", index], operation)
-            yield from self._sharing(loc, step)
-            if condition := step.output_aggregation.condition:
-                where: Loc = [*loc, "output_aggregation", "condition"]
-                yield from self._condition(where, step, condition, {"output", "index"})
-        else:
-            yield _problem(
-                [*loc, "type"],
-                f"steps of type {step.type!r} are not built yet; there are: {', '.join(BUILT_STEP_TYPES)}",
-                "step_type_unsupported",
-            )
-        yield from self._templates([*loc, "parameters"], step, step.parameters)
-        for index, branch in enumerate(step.next_conditions):
-            where = [*loc, "next_conditions", index, "condition"]
-            yield from self._condition(where, step, branch.condition, {"output"}, after=True)
+    def _part(self, prefix: Loc, step: Step, part: Part) -> Iterator[FieldProblem]:
+        match part:
+            case OperationUse():
+                yield from self._operation(prefix, part)
+            case Templates():
+                yield from self._references.templates(prefix, step.id, part)
+            case Condition():
+                yield from self._references.condition(prefix, step.id, part)
+            case Mistake():
+                suggestion = self._suggestions.closest(part.name, part.among)
+                yield problem((*prefix, *part.loc), part.message, part.kind, suggestion)
+            case _:
+                assert_never(part)
 
-    def _operation(self, agent_loc: Loc, agent: str, operation_loc: Loc, operation: str) -> Iterator[FieldProblem]:
+    def _operation(self, prefix: Loc, use: OperationUse) -> Iterator[FieldProblem]:
+        agent, operation = use.agent, use.operation
         if agent not in self._listed:
-            yield _problem(
-                agent_loc,
+            yield problem(
+                (*prefix, *use.agent_loc),
                 f"the agent {agent!r} is not among the playbook's `agents`",
                 "agent_not_listed",
-                self._closest(agent, self._spec.agents),
+                self._suggestions.closest(agent, self._spec.agents),
             )
             return
         known = self._agents.get(agent)
         if known is None:
             return  # told where the playbook lists it
-        if operation not in known.tools:
-            reason = f"the agent {agent!r} has no tool {operation!r}"
-            if known.model is not None:
-                reason += "; prompts for a model are not built yet"
-            yield _problem(operation_loc, reason, "operation_unknown", self._closest(operation, known.tools))
+        loc = (*prefix, *use.operation_loc)
+        if is_prompt(operation, agent_model=known.model, agent_tools=known.tools, known=self._tools):
+            if known.model is not None and (why := self._why_no_model(known.model)):
+                reason = f"{operation!r} is a prompt for the model of {agent!r}, and {why}"
+                yield problem(loc, reason, "model_unavailable", self._suggestions.closest(operation, known.tools))
+            for name in known.tools:
+                if name not in self._tools:
+                    yield problem(
+                        loc, f"the agent {agent!r} gives its model a tool: {why_missing(name)}", "tool_unknown"
+                    )
+        elif operation not in known.tools:
+            suggestion = self._suggestions.closest(operation, known.tools)
+            yield problem(loc, f"the agent {agent!r} has no tool {operation!r}", "operation_unknown", suggestion)
         elif operation not in self._tools:
-            yield _problem(
-                operation_loc,
-                f"the agent {agent!r} names a tool {operation!r} that is not registered",
+            yield problem(
+                loc,
+                f"the agent {agent!r} names a tool that is not registered: {why_missing(operation)}",
                 "tool_unknown",
-                self._closest(operation, self._tools),
+                self._suggestions.closest(operation, self._tools),
             )
 
-    def _sharing(self, loc: Loc, step: ParallelStep) -> Iterator[FieldProblem]:
-        field = step.input_distribution.field
-        if field is None or step.input_distribution.mode == "duplicate":
-            return
-        value = step.parameters.get(field)
-        where: Loc = [*loc, "input_distribution", "field"]
-        if field not in step.parameters:
-            yield _problem(
-                where, f"the step has no parameter {field!r}", "field_unknown", self._closest(field, step.parameters)
-            )
-        elif not (is_list(value) or (isinstance(value, str) and "{{" in value)):
-            yield _problem([*loc, "parameters", field], "only a list can be shared out", "field_not_a_list")
 
-    def _templates(self, loc: Loc, step: Step, value: Any) -> Iterator[FieldProblem]:
-        if is_object(value):
-            for key, item in value.items():
-                yield from self._templates([*loc, key], step, item)
-        elif is_list(value):
-            for index, item in enumerate(value):
-                yield from self._templates([*loc, index], step, item)
-        elif isinstance(value, str):
-            if why := check_template(value):
-                yield _problem(loc, f"the template cannot be read: {why}", "template_invalid")
-            else:
-                yield from self._references(loc, step, references(value), set(), after=False)
-
-    def _condition(
-        self, loc: Loc, step: Step, condition: str, extra: set[str], *, after: bool = False
-    ) -> Iterator[FieldProblem]:
-        if why := check_condition(condition):
-            yield _problem(loc, why, "condition_invalid")
-        else:
-            yield from self._references(loc, step, condition_references(condition), extra, after=after)
-
-    def _references(
-        self, loc: Loc, step: Step, found: set[tuple[str, ...]], extra: set[str], *, after: bool
-    ) -> Iterator[FieldProblem]:
-        """`after`: the step itself has ended by then, so its own output is there."""
-        for reference in sorted(found):
-            name, key = reference[0], reference[1] if len(reference) > 1 else None
-            if name not in ("inputs", "steps") and name not in extra:
-                names = ["inputs", "steps", *sorted(extra)]
-                yield _problem(
-                    loc,
-                    f"there is no {name!r}; there are: {', '.join(names)}",
-                    "name_unknown",
-                    self._closest(name, names),
-                )
-            elif name == "inputs" and key is not None and key not in self._spec.inputs:
-                yield _problem(
-                    loc, f"the playbook has no input {key!r}", "input_unknown", self._closest(key, self._spec.inputs)
-                )
-            elif name == "steps" and key is not None and key not in self._steps:
-                yield _problem(loc, f"there is no step {key!r}", "step_unknown", self._closest(key, self._steps))
-            elif (
-                name == "steps"
-                and key is not None
-                and not (after and key == step.id)
-                and not self._may_precede(key, step.id)
-            ):
-                yield _problem(loc, f"step {key!r} cannot have run before step {step.id!r}", "step_not_run_yet")
-
-    def _closest(self, name: str, known: Iterable[str]) -> str | None:
-        """The name that was meant, perhaps. Comparing is slow: so few are compared, and those of similar length."""
-        if len(name) > SUGGESTION_CHARACTERS:
-            return None
-        likely = (other for other in known if abs(len(other) - len(name)) <= max(2, len(name) // 3))
-        compared = list(islice(likely, min(COMPARISONS_AT_ONCE, self._comparisons)))
-        self._comparisons -= len(compared)
-        close = difflib.get_close_matches(name, compared, n=1)
-        return close[0] if close else None
-
-
-def _problem(loc: Loc, message: str, kind: str, suggestion: str | None = None) -> FieldProblem:
-    if len(message) > MAX_MESSAGE_CHARACTERS:
-        message = message[:MAX_MESSAGE_CHARACTERS] + "…"
-    return FieldProblem(loc=loc, msg=message, type=kind, suggestion=suggestion)
+def _targets(step: Step) -> Iterator[tuple[Loc, str]]:
+    """The steps that it names as following it, and where."""
+    for index, branch in enumerate(step.next_conditions):
+        yield ("next_conditions", index, "next"), branch.next
+    if step.next is not None:
+        yield ("next",), step.next
+    for index, target in go_tos(step).items():
+        yield ("operations", index, "failure_action", "go_to"), target

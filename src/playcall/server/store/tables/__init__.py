@@ -1,6 +1,6 @@
 """The tables, a file a noun."""
 
-from .accounts import ApiKeyRow, RefreshTokenRow, UserRow
+from .accounts import ApiKeyRow, SignInFailureRow, TokenFamilyRow, UserRow
 from .agents import AgentRow
 from .base import Base, Json, OwnedRow, ResourceRow, UtcDateTime
 from .idempotency import IdempotencyRow
@@ -27,11 +27,12 @@ __all__ = [
     "PlaybookLabelRow",
     "PlaybookRow",
     "ProcessRow",
-    "RefreshTokenRow",
     "ResourceRow",
     "RunRow",
     "RunStepRow",
+    "SignInFailureRow",
     "TaskRow",
+    "TokenFamilyRow",
     "ToolRow",
     "TopicRow",
     "UserRow",

@@ -50,11 +50,14 @@ class RunRow(OwnedRow):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     request_hash: Mapped[str] = mapped_column(String(64))
     started_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class RunStepRow(Base):
-    """One step of a run; `position` is its place in the playbook."""
+    """One step of a run; `position` is its place in the playbook.
+
+    `goes_to` is for a step that failed and whose playbook says where the run goes on: a step, or the end.
+    """
 
     __tablename__ = "run_steps"
 
@@ -68,6 +71,7 @@ class RunStepRow(Base):
     # An output is whatever JSON holds.
     output: Mapped[Any] = mapped_column(Json, nullable=True)
     error: Mapped[JsonObject | None]
+    goes_to: Mapped[str | None] = mapped_column(String(64))
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 

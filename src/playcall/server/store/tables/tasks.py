@@ -18,6 +18,7 @@ __all__ = ["TaskRow"]
 class TaskRow(OwnedRow):
     """`attempt` and `place` say which operation of its step a run's task is; they are 0 for every other task.
 
+    `effect` names within the step what a run's task is to bring about: it is the same for every try of the same.
     `segment` is for a task without a run what it is for a run: the workflow that may write here.
     """
 
@@ -42,8 +43,9 @@ class TaskRow(OwnedRow):
     step_id: Mapped[str | None] = mapped_column(String(64))
     attempt: Mapped[int] = mapped_column(default=0)
     place: Mapped[int] = mapped_column(default=0)
+    effect: Mapped[str | None] = mapped_column(String(64))
     segment: Mapped[int] = mapped_column(default=1)
     faults: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column(index=True)
     timeout_seconds: Mapped[float | None]

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...models import JsonObject
-from ...models.playbook import InputDistribution, OutputAggregation
-from ..tools.json_kinds import is_list, is_object
-from .conditions import holds
-from .failure import StepFailed
+from ....models import JsonObject
+from ....models.step import InputDistribution, OutputAggregation, ParallelStep
+from ...tools.json_kinds import is_list, is_object
+from ..conditions import holds
+from ..failure import StepFailed
+from .parts import Condition, Mistake, Part, Templates, entry_use
+from .work import Operation, StepWork
 
-__all__ = ["aggregate", "distribute"]
+__all__ = ["aggregate", "distribute", "parts", "perform"]
+
+
+async def perform(step: ParallelStep, work: StepWork) -> Any:
+    """If one operation fails the others are stopped, and the step fails."""
+    shares = distribute(await work.render(step.parameters), step.input_distribution, len(step.agents))
+    operations: list[Operation] = []
+    for index, (entry, share) in enumerate(zip(step.agents, shares, strict=True)):
+        agent, _, operation = entry.partition(":")
+        operations.append(Operation(agent, operation, share, effect=str(index)))
+    return aggregate(await work.do(*operations), step.output_aggregation, work.names)
+
+
+def parts(step: ParallelStep) -> Iterator[Part]:
+    for index, entry in enumerate(step.agents):
+        yield entry_use(("agents", index), entry)
+    yield from _sharing(step)
+    if condition := step.output_aggregation.condition:
+        yield Condition(("output_aggregation", "condition"), condition, {"output": None, "index": None})
+    yield Templates(("parameters",), step.parameters, {})
+
+
+def _sharing(step: ParallelStep) -> Iterator[Part]:
+    field = step.input_distribution.field
+    if field is None or step.input_distribution.mode == "duplicate":
+        return
+    if field not in step.parameters:
+        loc = ("input_distribution", "field")
+        yield Mistake(loc, f"the step has no parameter {field!r}", "field_unknown", field, step.parameters)
+        return
+    value = step.parameters[field]
+    if not (is_list(value) or (isinstance(value, str) and "{{" in value)):
+        yield Mistake(("parameters", field), "only a list can be shared out", "field_not_a_list")
 
 
 def distribute(parameters: JsonObject, distribution: InputDistribution, count: int) -> list[JsonObject]:

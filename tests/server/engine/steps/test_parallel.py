@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playcall.models.playbook import InputDistribution, OutputAggregation
+from playcall.models.step import InputDistribution, OutputAggregation
 from playcall.server.engine.conditions import ConditionProblem
 from playcall.server.engine.failure import StepFailed
-from playcall.server.engine.parallel import aggregate, distribute
+from playcall.server.engine.steps.parallel import aggregate, distribute
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_split_cuts_into_consecutive_parts_of_nearly_one_length(items: list[int], count: int) -> None:
     parts = [p["f"] for p in distribute({"f": items, "g": 1}, InputDistribution(mode="split", field="f"), count)]
@@ -21,6 +22,7 @@ def test_split_cuts_into_consecutive_parts_of_nearly_one_length(items: list[int]
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_round_robin_deals_out_everything(items: list[int], count: int) -> None:
     parts = [p["f"] for p in distribute({"f": items}, InputDistribution(mode="round_robin", field="f"), count)]
