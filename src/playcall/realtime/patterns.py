@@ -43,7 +43,14 @@ COLLECTION_TYPES: dict[str, tuple[str, ...]] = {
 }
 """The types that a collection topic carries today (docs/realtime-protocol.md, «The log»)."""
 
-HIGH_RATE_TYPES = ("run.step.started", "run.step.finished", "run.log", "run.artifact.created", "task.progress")
+HIGH_RATE_TYPES = (
+    "run.step.started",
+    "run.step.finished",
+    "run.log",
+    "run.artifact.created",
+    "task.progress",
+    "task.output.delta",
+)
 """Only in the topic of one run, task or agent."""
 
 _NOUNS = {

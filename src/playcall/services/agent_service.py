@@ -55,7 +55,7 @@ class AgentService(Resource[Agent, FaceT]):
 
     @call
     async def start(self: AgentService[Awaiting], id: str, *, idempotency_key: str | None = None) -> Agent:
-        """Lets a stopped agent work again; what waited for it goes on."""
+        """Lets a stopped agent work again; what waited for it goes on. One in error is ready again."""
         return await self._act(id, "start", Agent, idempotency_key)
 
     @call

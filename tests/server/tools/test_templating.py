@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from playcall.server.tools.templating import (
     TemplateProblem,
-    _environment,
     check_template,
     is_plain,
     references,
@@ -17,6 +15,7 @@ from playcall.server.tools.templating import (
     render_value,
     work,
 )
+from playcall.server.tools.templating.sandbox import environment
 
 NAMES: dict[str, Any] = {
     "inputs": {"list": [1, 2], "text": "x", "items": "a key named as a method"},
@@ -56,63 +55,6 @@ def test_a_template_gives(template: Any, value: Any) -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        "{{ ''.__class__.__mro__ }}",
-        "{{ self.__init__.__globals__ }}",
-        "{{ inputs.__class__ }}",
-        "{{ inputs|attr('__class__') }}",
-        "{{ [1]|map(attribute='__class__')|list }}",
-        "{{ [1]|map('attr')|list }}",
-        "{{ '{0.__class__}'.format(1) }}",
-        "{{ '%1000000000d'|format(1) }}",
-        "{{ '%s' % 1 }}",
-        "{{ cycler.__init__ }}",
-        "{{ lipsum() }}",
-        "{% include '/etc/passwd' %}",
-        "{% import 'os' as os %}",
-        "{{ [].append(1) }}",
-        "{{ inputs.get }}",
-        "{{ 'x'.center(10) }}",
-        "{{ 'x' * 10 ** 9 }}",
-        "{{ 10 ** 9 * 'x' }}",
-        "{{ [0] * 10 ** 9 }}",
-        "{{ 9 ** 9 ** 9 ** 9 ** 9 }}",
-        "{{ 'a' | replace('', 'b' * 90000) | replace('', 'b' * 90000) }}",
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-        "{% for a in inputs.list recursive %}{{ loop(inputs.list) }}{% endfor %}",
-        "{% set n = namespace(x='aaaaaaaaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
-        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
-        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x|tojson }}",
-        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
-        "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
-        "{{ range(10 ** 7)|list }}",
-        "{{ 1|round(4000000, 'ceil') }}",
-        "{{ [1]|batch(100000000, 0)|list|length }}",
-        "{{ [1]|slice(100000000)|list|length }}",
-        "{{ [1]|tojson(1000000000) }}",
-        "{{ ([[0] * 100] * 3)|sum(start=[]) }}",
-        "{{ (['a' * 100000] * 20000)|join|length }}",
-        "{{ (['a' * 100000] * 20000)|upper|length }}",
-        "{{ (['a' * 100000] * 20000)|trim|length }}",
-        "{{ ['<']|forceescape }}",
-        "{{ ['<']|safe }}",
-        "{{ (2 ** 4000) * (2 ** 4000) }}",
-        "{{ ('9' * 4000)|int }}",
-        "{{ '9' * 5000 + '' if 0 else " + "9" * 5_000 + " }}",
-        "{% set n = namespace(x='a' * 100000) %}{% for i in range(9999) %}{% set y = n.x.upper().lower() %}{% endfor %}",
-        "{{ 'x' }}" + "." * 100_001,
-    ],
-)
-def test_a_hostile_template_is_refused_and_soon(template: str) -> None:
-    begun = time.process_time()
-    with pytest.raises(TemplateProblem):
-        render_value(template, NAMES)
-    assert time.process_time() - begun < 30, "some two seconds of a processor's time, ten times that under coverage"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
         "{% for a in [1] %}" * 25 + "x" + "{% endfor %}" * 25,
         "{{ ('a' * 100)|truncate(10, False, 'b' * 100) }}",
         "{{ '\\ud800' }}",
@@ -141,7 +83,7 @@ def test_reading_a_template_calls_no_filter(monkeypatch: pytest.MonkeyPatch) -> 
         calls.append(arguments)
         return ""
 
-    monkeypatch.setitem(_environment.filters, "round", called)
+    monkeypatch.setitem(environment.filters, "round", called)
     for template in ("{{ 1|round }}", "a {{ 1|round }}", "{% set x = 1|round %}", "{% if 1|round %}{% endif %}"):
         assert check_template(template) is None
     assert calls == []

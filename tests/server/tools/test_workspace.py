@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from playcall.server.tools import NewFile, ToolFailure
+from playcall.server.tools import NewFile, ToolContext, ToolFailure, ToolStopped
 from playcall.server.tools.writing import Writing, writings_folder
 
 
@@ -236,3 +237,46 @@ def test_other_names_are_taken(workspace: Path, name: str) -> None:
         file.place()
         file.keep()
     assert there(workspace) == {name: b""}
+
+
+def test_a_file_is_not_placed_while_another_process_may_have_gone_on_with_the_work(tmp_path: Path) -> None:
+    looked = threading.Event()
+    ours = [False]
+
+    def still_ours() -> bool:
+        looked.set()
+        return ours[0]
+
+    context = ToolContext(tmp_path / "workspace", still_ours=still_ours)
+    writer = threading.Thread(target=lambda: context.write_bytes("late.txt", b"late"))
+    writer.start()
+    assert looked.wait(10)
+    assert not (context.workspace / "late.txt").exists()
+    ours[0] = True
+    writer.join(10)
+    assert (context.workspace / "late.txt").read_bytes() == b"late"
+
+
+def test_work_that_was_taken_over_meanwhile_places_nothing(tmp_path: Path) -> None:
+    looked = threading.Event()
+
+    def never() -> bool:
+        looked.set()
+        return False
+
+    context = ToolContext(tmp_path / "workspace", still_ours=never)
+    stopped: list[type[BaseException]] = []
+
+    def write() -> None:
+        try:
+            context.write_bytes("late.txt", b"late")
+        except ToolStopped as error:
+            stopped.append(type(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert looked.wait(10)
+    context.stop.set()
+    writer.join(10)
+    assert stopped == [ToolStopped]
+    assert not (context.workspace / "late.txt").exists()

@@ -22,6 +22,7 @@ from ...models.event import (
     RunStepData,
     TaskData,
     TaskDeletedData,
+    TaskOutputDeltaData,
     TaskProgressData,
 )
 from ...models.ids import RunId, StepId, TaskId
@@ -39,6 +40,7 @@ __all__ = [
     "announce_progress",
     "announce_run",
     "announce_run_deleted",
+    "announce_said",
     "announce_step",
     "announce_task",
     "announce_task_deleted",
@@ -49,6 +51,8 @@ _EVENT_BYTES = 48_000
 """Of a resource within an event: 64 KiB is the log's limit for the whole."""
 _PREVIEW_CHARACTERS = 500
 _LOG_CHARACTERS = 8_000
+_SAID_CHARACTERS = 8_000
+"""Of one event; a control character takes six bytes of JSON."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -128,12 +132,30 @@ def announce_progress(to: Emits, row: TaskRow, done: float, total: float | None,
         total=total,
         message=message[:_PREVIEW_CHARACTERS],
     )
-    topics = [TopicEntry(task_topic(row.id))]
+    to.emit(NewEvent(owner_id=row.owner_id, type="task.progress", data=data, topics=_high_rate(row)))
+
+
+def announce_said(to: Emits, row: TaskRow, round: int, offset: int, text: str) -> None:
+    """High-rate, as progress is; a long text is several events."""
+    for start in range(0, len(text), _SAID_CHARACTERS):
+        data = TaskOutputDeltaData(
+            task_id=TaskId(row.id),
+            run_id=RunId(row.run_id) if row.run_id else None,
+            step_id=StepId(row.step_id) if row.step_id else None,
+            round=round,
+            offset=offset + start,
+            text=text[start : start + _SAID_CHARACTERS],
+        )
+        to.emit(NewEvent(owner_id=row.owner_id, type="task.output.delta", data=data, topics=_high_rate(row)))
+
+
+def _high_rate(row: TaskRow) -> tuple[TopicEntry, ...]:
+    topics = [task_topic(row.id)]
     if row.agent_id is not None:
-        topics.append(TopicEntry(agent_topic(row.agent_id)))
+        topics.append(agent_topic(row.agent_id))
     if row.run_id is not None:
-        topics.append(TopicEntry(run_topic(row.run_id)))
-    to.emit(NewEvent(owner_id=row.owner_id, type="task.progress", data=data, topics=tuple(topics)))
+        topics.append(run_topic(row.run_id))
+    return tuple(TopicEntry(topic) for topic in topics)
 
 
 def announce_agent(to: Emits, row: AgentRow) -> None:

@@ -14,7 +14,7 @@ from ..tools import builtin_tools
 __all__ = ["write_builtin_tools"]
 
 
-async def write_builtin_tools(database: Database) -> None:
+async def write_builtin_tools(database: Database, *, with_shell: bool = False) -> None:
     """At each launch. One that this version does not have any more goes; several processes may do it at once."""
     async with database.write() as tx:
         found = await tx.session.execute(
@@ -22,7 +22,7 @@ async def write_builtin_tools(database: Database) -> None:
         )
         rows = {row.name: row for row in found.scalars()}
         now = utc_now()
-        for name, tool in sorted(builtin_tools().items()):
+        for name, tool in sorted(builtin_tools(with_shell=with_shell).items()):
             row = rows.pop(name, None)
             schema = tool.schema()
             if row is None:

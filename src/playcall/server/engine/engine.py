@@ -43,13 +43,16 @@ class Engine:
         self._processes = Processes(database, alone=alone, lease_seconds=settings.lease_seconds)
         self._runtime = Runtime(database, executor_id=self._processes.id, at_once=settings.max_at_once)
         self._works = WorkList()
-        self._operations = Operations(database, settings)
+        self._operations = Operations(database, settings, is_alive=lambda: self._processes.is_surely_alive)
         self._runs = RunFlow(database, self._runtime, self._operations, self._works)
         self._tasks = TaskFlow(database, self._runtime, self._operations, self._works)
         self._segments = Segments(database, self._runtime)
         self._watch = Watch(database, self._runtime, self._processes, self._segments, self._works)
         self._watching: asyncio.Task[None] | None = None
         self.commands = Commands(self._runtime)
+        # What another process says; its looks find the same, later.
+        database.signals.on("agent_changed", self._operations.agent_changed)
+        database.signals.on("stop_work", self._works.stop)
 
     async def launch(self) -> None:
         """In the server's loop, before it serves: what a crash interrupted goes on from here by itself.
@@ -58,7 +61,7 @@ class Engine:
             sqlalchemy.exc.DBAPIError, OSError: the data folder, or the database, cannot be written.
         """
         await asyncio.to_thread(self._settings.workspaces_dir.mkdir, parents=True, exist_ok=True)
-        await write_builtin_tools(self._database)
+        await write_builtin_tools(self._database, with_shell=self._settings.enable_shell)
         # Before anything is taken from the queue: others must not hold that for a dead process's.
         await self._processes.enter()
         await self._runtime.launch({RUN_WORKFLOW: self._run_workflow, TASK_WORKFLOW: self._task_workflow})
@@ -85,10 +88,12 @@ class Engine:
     def agent_changed(self, agent_id: str) -> None:
         """An agent was started or stopped."""
         self._operations.agent_changed(agent_id)
+        self._database.signals.publish("agent_changed", agent_id)
 
     def stop_work(self, id: str) -> None:
         """The run or task has been wished cancelled: its running tool is stopped now."""
         self._works.stop(id)
+        self._database.signals.publish("stop_work", id)
 
     async def remove_workspace(self, id: str) -> None:
         """The run or task has been deleted. A folder that stays behind is only disk."""

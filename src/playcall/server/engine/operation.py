@@ -1,77 +1,77 @@
-"""One operation: a task from its start to its end, its tool called between."""
+"""One operation: a task from its start to its end, its tool called or its agent's model asked between."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
-from collections.abc import Mapping
+import functools
+import importlib
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ...models import AgentState, JsonObject, TaskStatus, ToolKind
+from ...models import AgentState, JsonObject, TaskStatus
 from ..clock import utc_now
 from ..settings import Settings
 from ..store.database import Database, Transaction
-from ..store.tables import AgentRow, RunRow, TaskRow, ToolRow
-from ..tools import ToolContext, ToolFailure, ToolLimits, ToolStopped, builtin_tools, installed_tool
+from ..store.tables import AgentRow, RunRow, TaskRow
+from ..tools import ToolContext, ToolFailure, ToolLimits, why_missing
 from ..tools.definition import check_output
-from ..tools.http_request import send
 from ..tools.unbroken import unbroken
+from .agent_waits import AgentWaits
 from .announce import Emits, announce_agent, announce_task
 from .artifacts import enter_artifact
+from .calls import PROMPT, RegisteredTool, find_tool, guarded, invoke
 from .failure import StepFailed, Superseded, failure_of
+from .prompts import ModelEndpoint, ModelTool, Prompt, user_text
 from .records import ENDED_TASK
 from .reporter import Reporter
 from .slots import Slots
+from .step_time import StepTime
 from .work import Work
 
 __all__ = ["Operations", "end_task", "release_agent"]
-
-_log = logging.getLogger("playcall.server.engine")
 
 AT_ONCE = 16
 """Operations that one process works on at the same time; the others wait as queued."""
 _SLOTLESS = frozenset({"wait"})
 """They only let time pass. The names of built-in tools are nobody else's."""
-AGENT_POLL_SECONDS = 2.0
-"""How long a start of an agent may go unnoticed that another process made."""
+UNUSABLE = frozenset({"model_unavailable", "tool_unavailable", "tool_not_found"})
+"""Codes of failures that say of an agent that what it works with is not there, whatever it was asked."""
+UNUSABLE_IN_A_ROW = 3
+"""After so many operations in a row that failed for such a reason, an agent is in error."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Tool:
-    """A tool as it was when the operation began; nothing of the row is needed afterwards."""
+class _Asked:
+    """A prompt, as its agent was when the operation began."""
 
-    name: str
-    kind: str
-    implementation: str | None
-    url: str | None
-    method: str | None
-    defaults: JsonObject
-    secret_headers: Mapping[str, str]
-    timeout_seconds: float | None
+    model: str
+    instructions: str
+    tools: Sequence[RegisteredTool]
 
 
 class Operations:
     """Carries out operations for runs and tasks alike."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, *, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """`is_alive`: whether nobody can have taken this process for dead, and gone on with its work."""
         self._database = database
         self._settings = settings
+        self._is_alive = is_alive
         self._slots = Slots(AT_ONCE)
-        self._agent_changed: dict[str, asyncio.Event] = {}
+        self._endpoint = ModelEndpoint.of(settings)
+        self._agents = AgentWaits(database)
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was started or stopped: whoever waits for it looks again."""
-        event = self._agent_changed.get(agent_id)
-        if event is not None:
-            event.set()
+        self._agents.changed(agent_id)
 
     def slot(self, owner_id: str) -> AbstractAsyncContextManager[None]:
         """One of the places for work, shared fairly among owners."""
@@ -81,8 +81,8 @@ class Operations:
         """The folder of a run, or of a task without one."""
         return self._settings.workspaces_dir / id
 
-    async def carry_out(self, task: TaskRow, work: Work, reporter: Reporter) -> Any:
-        """The task's output, of whatever type JSON holds.
+    async def carry_out(self, task: TaskRow, work: Work, reporter: Reporter, time: StepTime) -> Any:
+        """The task's output, of whatever type JSON holds. `time` is what its step may take, or the task alone.
 
         A task that has ended already, before a crash, gives what it gave then: its tool is not called again.
 
@@ -99,11 +99,13 @@ class Operations:
                 str(error.get("code", task.status)), str(error.get("message", f"the task was {task.status}"))
             )
         try:
-            await self._until_agent_works(task)
+            if task.agent_id is not None:
+                await self._agents.until_works(task.agent_id)
             async with contextlib.nullcontext() if task.operation in _SLOTLESS else self.slot(task.owner_id):
-                tool = await unbroken(self._start(task, reporter))
+                what = await unbroken(self._start(task, reporter))
                 context = self._context(task, reporter)
-                output = await self._call(tool, task, context)
+                with time.working():
+                    output = await self._do(what, task, context, reporter, time.left)
             await unbroken(self._end(task, reporter, TaskStatus.COMPLETED, output=output, context=context))
         except asyncio.CancelledError:
             if not work.keeps_state:
@@ -117,35 +119,15 @@ class Operations:
             raise
         return output
 
-    async def _until_agent_works(self, task: TaskRow) -> None:
-        agent_id = task.agent_id
-        if agent_id is None:
-            return
-        event = self._agent_changed.setdefault(agent_id, asyncio.Event())
-        while True:
-            event.clear()
-            state = await unbroken(self._state_of(agent_id))
-            if state != AgentState.STOPPED:
-                return
-            try:
-                async with asyncio.timeout(AGENT_POLL_SECONDS):
-                    await event.wait()
-            except TimeoutError:
-                pass  # nobody here told us: another process may have started it
-
-    async def _state_of(self, agent_id: str) -> str | None:
-        async with self._database.read() as session:
-            return await session.scalar(select(AgentRow.state).where(AgentRow.id == agent_id))
-
-    async def _start(self, task: TaskRow, reporter: Reporter) -> _Tool:
+    async def _start(self, task: TaskRow, reporter: Reporter) -> RegisteredTool | _Asked:
         """The task is running, and so is its agent.
 
         Raises:
-            StepFailed: the agent or the tool is gone, or the agent does not have the tool any more.
+            StepFailed: the agent or a tool is gone, the agent does not have the tool any more, or no model can be asked.
         """
         async with reporter.transaction() as tx:
             row = await _own_row(tx.session, task)
-            agent = await _agent_of(tx.session, row)
+            agent = await _agent_of(tx.session, row.agent_id)
             task.parameters = row.parameters  # they may have been changed while it was queued
             row.status = TaskStatus.RUNNING
             row.started_at = row.started_at or utc_now()
@@ -155,57 +137,64 @@ class Operations:
                 _touch(agent)
                 announce_agent(tx, agent)
             announce_task(tx, row, "started")
-            if agent is not None and row.operation not in agent.tools:
-                problem = StepFailed("operation_unknown", f"the agent {agent.name!r} has no tool {row.operation!r}")
-            elif row.agent_id is not None and agent is None:
-                problem = StepFailed("agent_not_found", f"the agent {row.agent!r} is not there any more")
-            else:
-                problem = None
-            tool = await _tool_of(tx.session, row.owner_id, row.operation)
-        if problem is not None:
-            raise problem
-        if tool is None:
-            raise StepFailed("tool_not_found", f"no tool is called {task.operation!r}")
-        return tool
+            what = await _what_to_do(tx.session, row, agent)
+        if isinstance(what, StepFailed):
+            raise what
+        if isinstance(what, _Asked) and (why := self._endpoint.refusal(what.model)):
+            raise StepFailed("model_unavailable", why)
+        return what
 
     def _context(self, task: TaskRow, reporter: Reporter) -> ToolContext:
-        key = f"{task.run_id}:{task.step_id}:{task.place}" if task.run_id is not None else task.id
+        key = f"{task.run_id}:{task.step_id}:{task.effect}" if task.run_id is not None else task.id
         return ToolContext(
             workspace=self.workspace(task.run_id or task.id),
             read_roots=self._settings.read_roots,
             private_folders=(self._settings.data_dir,),
             idempotency_key=key,
+            still_ours=self._is_alive,
             limits=ToolLimits(allow_private_addresses=self._settings.allow_private_addresses),
             progress_sink=lambda done, total, message: reporter.progress(task, done, total, message),
             log_sink=lambda level, message: reporter.line(task, level, message),
         )
 
-    async def _call(self, tool: _Tool, task: TaskRow, context: ToolContext) -> Any:
+    async def _do(
+        self, what: RegisteredTool | _Asked, task: TaskRow, context: ToolContext, reporter: Reporter, left: float | None
+    ) -> Any:
         """Raises StepFailed for whatever goes wrong."""
-        limits = [s for s in (task.timeout_seconds, tool.timeout_seconds) if s is not None]
-        seconds = min(limits, default=None)
-        timer = asyncio.timeout(seconds)
+        await asyncio.to_thread(context.workspace.mkdir, parents=True, exist_ok=True)
         try:
-            await asyncio.to_thread(context.workspace.mkdir, parents=True, exist_ok=True)
-            async with timer:
-                return await _invoke(tool, {**tool.defaults, **task.parameters}, context)
-        except TimeoutError:
-            if timer.expired():
-                raise StepFailed("timeout", f"{tool.name} was stopped after {seconds:g} s") from None
-            raise StepFailed("tool_error", f"{tool.name} ran out of time of its own") from None
+            if isinstance(what, _Asked):
+                asking = self._ask(what, task, context, reporter)
+                return await guarded(PROMPT, asking, seconds=left, task_id=task.id)
+            limits = [s for s in (left, what.timeout_seconds) if s is not None]
+            calling = invoke(what, task.parameters, context, with_shell=self._settings.enable_shell)
+            return await guarded(what.name, calling, seconds=min(limits, default=None), task_id=task.id)
         except ToolFailure as failure:
             raise StepFailed(failure.code, failure.message) from None
-        except ToolStopped:
-            raise StepFailed("tool_error", f"{tool.name} stopped of itself") from None
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is None or current.cancelling():
-                raise
-            # Nobody cancelled this call: the tool waited for something of its own that was.
-            raise StepFailed("tool_error", f"{tool.name} was cancelled from within") from None
-        except Exception as error:  # a tool of somebody else's package: whatever it raises is its failure, not ours
-            _log.warning("tool_raised", exc_info=error, extra={"tool": tool.name, "task_id": task.id})
-            raise StepFailed("tool_error", f"{tool.name} raised {type(error).__name__}: {str(error)[:500]}") from error
+
+    async def _ask(self, asked: _Asked, task: TaskRow, context: ToolContext, reporter: Reporter) -> JsonObject:
+        asking = await asyncio.to_thread(importlib.import_module, f"{__package__}.asking")  # it takes a second
+        tools = [self._for_model(tool, task, context) for tool in asked.tools]
+        prompt = Prompt(
+            asked.model,
+            asked.instructions,
+            user_text(task.operation, task.parameters),
+            tools,
+            said=functools.partial(reporter.said, task),
+        )
+        output: JsonObject = await asking.ask(self._endpoint, prompt, key=context.idempotency_key)
+        check_output("the model", output, context.limits.max_output_bytes)
+        return output
+
+    def _for_model(self, tool: RegisteredTool, task: TaskRow, context: ToolContext) -> ModelTool:
+        """Calls go the way of any operation, and write the same task's artifacts; each may be stopped by itself."""
+
+        async def call(parameters: JsonObject, key: str) -> Any:
+            own = replace(context, idempotency_key=key, stop=threading.Event())
+            calling = invoke(tool, parameters, own, with_shell=self._settings.enable_shell)
+            return await guarded(tool.name, calling, seconds=tool.timeout_seconds, task_id=task.id)
+
+        return ModelTool(tool.name, tool.description, {"type": "object", **tool.parameters}, call)
 
     async def _end(
         self,
@@ -243,46 +232,85 @@ async def end_task(
     _touch(row)
     announce_task(to, row, status.value)
     await session.flush()
-    await release_agent(to, session, row.agent_id)
+    if not await _note_health(to, session, row):
+        await release_agent(to, session, row.agent_id)
+
+
+async def _note_health(to: Emits, session: AsyncSession, row: TaskRow) -> bool:
+    """Whether the ended task's agent is in error now, or has just left that state.
+
+    An agent in error works on: it is a sign for people. What completes, or fails for a reason of its own, takes it back.
+    """
+    agent = await _agent_of(session, row.agent_id)
+    if agent is None or agent.state == AgentState.STOPPED or row.status == TaskStatus.CANCELLED:
+        return False
+    if not _is_unusable(row.error):
+        if agent.state != AgentState.ERROR:
+            return False
+        state = AgentState.RUNNING if await _runs_something(session, agent.id) else AgentState.READY
+    else:
+        last = select(TaskRow.error).where(TaskRow.agent_id == agent.id, TaskRow.ended_at.is_not(None))
+        last = last.where(TaskRow.status != TaskStatus.CANCELLED.value)
+        errors = (
+            (
+                await session.execute(
+                    last.order_by(TaskRow.created_at.desc(), TaskRow.id.desc()).limit(UNUSABLE_IN_A_ROW)
+                )
+            )
+            .scalars()
+            .all()
+        )
+        if len(errors) < UNUSABLE_IN_A_ROW or not all(_is_unusable(error) for error in errors):
+            return False
+        state = AgentState.ERROR
+    if agent.state != state:
+        agent.state = state
+        _touch(agent)
+        announce_agent(to, agent)
+    return True
+
+
+def _is_unusable(error: JsonObject | None) -> bool:
+    return error is not None and error.get("code") in UNUSABLE
+
+
+async def _runs_something(session: AsyncSession, agent_id: str) -> bool:
+    running = select(func.count()).where(TaskRow.agent_id == agent_id, TaskRow.status == TaskStatus.RUNNING.value)
+    return bool(await session.scalar(running))
 
 
 async def release_agent(to: Emits, session: AsyncSession, agent_id: str | None) -> None:
     """A running agent that has no running task is ready again."""
-    agent = None if agent_id is None else await session.get(AgentRow, agent_id)
+    agent = await _agent_of(session, agent_id)
     if agent is None or agent.state != AgentState.RUNNING:
         return
-    running = select(func.count()).where(TaskRow.agent_id == agent.id, TaskRow.status == TaskStatus.RUNNING.value)
-    if not await session.scalar(running):
+    if not await _runs_something(session, agent.id):
         agent.state = AgentState.READY
         _touch(agent)
         announce_agent(to, agent)
 
 
-async def _invoke(tool: _Tool, parameters: JsonObject, context: ToolContext) -> Any:
-    if tool.kind == ToolKind.BUILTIN:
-        builtin = builtin_tools().get(tool.name)
-        if builtin is None:
-            raise ToolFailure("tool_unavailable", f"this server has no built-in tool {tool.name!r}")
-        return await builtin.call(parameters, context)
-    if tool.kind == ToolKind.INSTALLED:
-        return await installed_tool(tool.implementation or "").call(parameters, context)
-    if tool.kind != ToolKind.HTTP or tool.url is None:
-        raise ToolFailure("tool_unavailable", f"this server cannot call tools of the kind {tool.kind!r}")
-    method = tool.method or "POST"
-    in_query = method == "GET"
-    headers = {"Idempotency-Key": context.idempotency_key, **tool.secret_headers}
-    answer = await send(
-        method,
-        tool.url,
-        headers=headers if in_query else {"Content-Type": "application/json", **headers},
-        query={k: v if isinstance(v, str) else json.dumps(v) for k, v in parameters.items()} if in_query else None,
-        body=None if in_query else json.dumps(parameters, ensure_ascii=False).encode(),
-        timeout_seconds=tool.timeout_seconds or 60.0,
-        limits=context.limits,
-    )
-    output = answer["json"] if "json" in answer else {"text": answer["text"]}
-    check_output(tool.name, output, context.limits.max_output_bytes)
-    return output
+async def _what_to_do(
+    session: AsyncSession, row: TaskRow, agent: AgentRow | None
+) -> RegisteredTool | _Asked | StepFailed:
+    """As agent and tools are now: the playbook, or the task, was checked when it was stored."""
+    if row.agent_id is not None and agent is None:
+        return StepFailed("agent_not_found", f"the agent {row.agent!r} is not there any more")
+    if agent is None or row.operation in agent.tools:
+        return await find_tool(session, row.owner_id, row.operation) or _no_tool(row.operation)
+    if agent.model is None:
+        return StepFailed("operation_unknown", f"the agent {agent.name!r} has no tool {row.operation!r}")
+    tools: list[RegisteredTool] = []
+    for name in agent.tools:
+        tool = await find_tool(session, row.owner_id, name)
+        if tool is None:
+            return _no_tool(name)
+        tools.append(tool)
+    return _Asked(agent.model, agent.instructions, tools)
+
+
+def _no_tool(name: str) -> StepFailed:
+    return StepFailed("tool_not_found", why_missing(name))
 
 
 async def _own_row(session: AsyncSession, task: TaskRow) -> TaskRow:
@@ -292,32 +320,9 @@ async def _own_row(session: AsyncSession, task: TaskRow) -> TaskRow:
     return row
 
 
-async def _agent_of(session: AsyncSession, row: TaskRow) -> AgentRow | None:
-    return None if row.agent_id is None else await session.get(AgentRow, row.agent_id)
-
-
-async def _tool_of(session: AsyncSession, owner_id: str, name: str) -> _Tool | None:
-    """The owner's own, or everybody's."""
-    found = (
-        await session.execute(
-            select(ToolRow)
-            .where(ToolRow.name == name, or_(ToolRow.owner_id == owner_id, ToolRow.owner_id.is_(None)))
-            .order_by(ToolRow.owner_id.is_(None))
-            .limit(1)
-        )
-    ).scalar_one_or_none()
-    if found is None:
-        return None
-    return _Tool(
-        name=found.name,
-        kind=found.kind,
-        implementation=found.implementation,
-        url=found.url,
-        method=found.method,
-        defaults=found.defaults,
-        secret_headers={k: str(v) for k, v in found.secret_headers.items()},
-        timeout_seconds=found.timeout_seconds,
-    )
+async def _agent_of(session: AsyncSession, agent_id: str | None) -> AgentRow | None:
+    """Locked: what its tasks do at the same time in other transactions makes its state together."""
+    return None if agent_id is None else await session.get(AgentRow, agent_id, with_for_update=True)
 
 
 async def _keep_artifacts(tx: Transaction, run_id: str, step_id: str | None, context: ToolContext) -> None:

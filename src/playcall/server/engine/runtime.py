@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from dbos import DBOS, AsyncSQLAlchemyDatasource, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import Connection, make_url
@@ -21,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ..clock import utc_now
 from ..log import Outbox
 from ..store.database import Database
+from ..store.tables import RunRow, TaskRow
 
-__all__ = ["Queued", "Runtime", "Segment", "Workflow"]
+__all__ = ["Runtime", "Segment", "Workflow"]
 
 R = TypeVar("R", bound="dict[str, str | None] | None")
 
@@ -40,17 +41,6 @@ FORGET_AT_ONCE = 500
 _RUNNING = "PENDING"
 _UNFINISHED = [_RUNNING, "ENQUEUED", "DELAYED"]
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
-
-
-class Queued(Protocol):
-    """A run or task, as its row says."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def owner_id(self) -> str: ...
-    @property
-    def segment(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +136,7 @@ class Runtime:
             self._client = None
         Runtime._launched = None
 
-    async def enqueue(self, session: AsyncSession, workflow: str, row: Queued) -> None:
+    async def enqueue(self, session: AsyncSession, workflow: str, row: RunRow | TaskRow) -> None:
         """Starts the workflow of the row's segment if, and only if, the session's transaction commits.
 
         Each owner has a queue for runs and one for tasks, so that runs that take long keep no tool call waiting.

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import select, union_all
 
 from ...models import RunStatus, RunWish
+from .. import metrics
+from ..pulse import engine_pulse
 from ..store.database import Database
 from ..store.tables import RunRow, TaskRow
 from .commands import RUN_WORKFLOW, TASK_WORKFLOW
@@ -79,6 +82,8 @@ class Watch:
         if left or look.dead:
             await self._take_over(left, look)
         await self._restart_unstarted([segment for segment in pending if segment.executor_id == self._processes.id])
+        engine_pulse.beat()
+        metrics.LOOKED_AT.set(time.time())
 
     async def pick_up_lying(self) -> None:
         """Runs and tasks that should be going on, and have no workflow.
@@ -104,6 +109,7 @@ class Watch:
             await self._segments.restart(segment.workflow, segment.id, segment.number, is_fault=is_fault)
         if left:
             _log.warning("taken_over", extra={"segments": len(left), "processes": sorted(look.dead)})
+            metrics.TAKEN_OVER.add(amount=len(left))
             await self._runtime.give_up(segment.workflow_id for segment in left)
         await self._processes.forget(look.dead)
 

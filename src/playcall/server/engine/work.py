@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Coroutine, Generator
 from typing import Any, Literal, TypeVar
 
+from ..logs import current_work
+
 __all__ = ["Work", "WorkList"]
 
 T = TypeVar("T")
@@ -87,9 +89,11 @@ class WorkList:
         self._current[id] = work
         self._all.add(work)
         self._idle.clear()
+        logged = current_work.set(id)
         try:
             yield work
         finally:
+            current_work.reset(logged)
             self._all.discard(work)
             if self._current.get(id) is work:
                 del self._current[id]

@@ -6,7 +6,8 @@ A package offers a tool by an entry point of the group `playcall.tools` that nam
 from .context import ToolContext, ToolLimits
 from .definition import AnyTool, Parameters, ToolDefinition, tool
 from .failure import ToolFailure, ToolStopped
-from .registry import builtin_tools, installed_names, installed_parameters, installed_tool
+from .registry import builtin_tools, installed_names, installed_parameters, installed_tool, why_missing
+from .schema import check_by_schema, quick_problems, why_no_schema
 from .workspace import NewFile, WrittenFile
 
 __all__ = [
@@ -20,8 +21,12 @@ __all__ = [
     "ToolStopped",
     "WrittenFile",
     "builtin_tools",
+    "check_by_schema",
     "installed_names",
     "installed_parameters",
     "installed_tool",
+    "quick_problems",
     "tool",
+    "why_missing",
+    "why_no_schema",
 ]

@@ -40,7 +40,8 @@ async def bounded(
     """What `work(job)` of the module gives; whatever JSON holds, in at most 64 MiB.
 
     Args:
-        module: A file that imports nothing of this package: loading the package would take longer than the work.
+        module: A file, or a package's `__init__.py`, that imports nothing of the package around it: loading that would
+            take longer than the work.
         seconds: Of the clock, and of the processor.
         paths: Where its imports are found, besides the standard library.
         said: Is called with each line that the work says meanwhile.

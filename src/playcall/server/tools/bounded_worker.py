@@ -1,7 +1,7 @@
 """The process that bounded work is done in: run by its path, with the standard library and what it is told of.
 
 `bounded_worker.py '{"module": PATH, "paths": […], "memory_bytes": N, "cpu_seconds": N}'` limits itself, loads the module
-from its file, reads one JSON job from stdin, and writes JSON lines to stdout: what the module's `work` says meanwhile,
+from its file (a package, from its `__init__.py`), reads one JSON job from stdin, and writes JSON lines to stdout: what the module's `work` says meanwhile,
 and at the end `{"result": …}`.
 """
 
@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 __all__ = ["limit", "main"]
@@ -34,10 +35,13 @@ def limit(memory_bytes: int, cpu_seconds: int) -> None:  # pragma: no cover - wo
 def main(settings: dict[str, Any]) -> None:  # pragma: no cover - in a process without site-packages, not measured
     limit(settings["memory_bytes"], settings["cpu_seconds"])
     sys.path.extend(settings["paths"])
-    spec = importlib.util.spec_from_file_location("bounded_work", settings["module"])
+    path = Path(settings["module"])
+    folders = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location("bounded_work", path, submodule_search_locations=folders)
     if spec is None or spec.loader is None:
         raise RuntimeError(f"{settings['module']} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # a package's own files are found by it
     spec.loader.exec_module(module)
     result = module.work(json.load(sys.stdin.buffer))
     sys.stdout.buffer.write(json.dumps({"result": result}, ensure_ascii=False).encode("utf-8", "replace") + b"\n")

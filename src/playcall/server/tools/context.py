@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from ...models import LogLevel
 from .failure import ToolFailure, ToolStopped
+from .opening import open_real
 from .workspace import NewFile, WrittenFile, refuse_odd
 
 __all__ = ["ToolContext", "ToolLimits", "printable"]
@@ -21,6 +23,9 @@ T = TypeVar("T")
 
 Progress = Callable[[float, float | None, str], None]
 Log = Callable[[LogLevel, str], None]
+
+
+_LOOK_SECONDS = 0.05
 
 
 def _no_progress(done: float, total: float | None, message: str) -> None:
@@ -58,6 +63,8 @@ class ToolContext:
     log_sink: Log = _no_log
     stop: threading.Event = field(default_factory=threading.Event)
     written: dict[str, WrittenFile] = field(default_factory=dict[str, WrittenFile])
+    still_ours: Callable[[], bool] = lambda: True
+    """False while this process may have been taken for dead, and its work been given to another."""
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Says how far the call is: `done` of `total` units; `total` is None while it is not known."""
@@ -75,6 +82,19 @@ class ToolContext:
         """
         if self.stop.is_set():
             raise ToolStopped
+
+    def until_ours(self) -> None:
+        """Returns when it is certain that nobody else has gone on with this work: what is written now is not late.
+
+        On a loop's own thread it cannot wait, and returns at once; work that writes files belongs into a thread.
+
+        Raises:
+            ToolStopped: as `check_stopped`.
+        """
+        self.check_stopped()
+        while not self.still_ours() and not _is_on_a_loop():
+            time.sleep(_LOOK_SECONDS)
+            self.check_stopped()
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs blocking `work` beside the loop.
@@ -151,9 +171,11 @@ class ToolContext:
         if not real.is_file():
             raise ToolFailure("not_a_file", f"{path!r} is not a regular file")
         try:
-            if real.stat().st_size > self.limits.max_file_bytes:
+            with open_real(real) as file:
+                content = file.read(self.limits.max_file_bytes + 1)
+            if len(content) > self.limits.max_file_bytes:
                 raise ToolFailure("too_large", f"{path!r} is larger than {self.limits.max_file_bytes} bytes")
-            return real, real.read_bytes()
+            return real, content
         except OSError as error:
             raise ToolFailure("unreadable", f"{path!r} cannot be read: {error.strerror}") from error
 
@@ -166,6 +188,8 @@ class ToolContext:
         try:
             with NewFile(self.workspace, path, max_bytes=self.limits.max_file_bytes, media_type=media_type) as file:
                 file.write(content)
+                file.finish()
+                self.until_ours()
                 entry = file.place()
                 file.keep()
         except OSError as error:
@@ -176,6 +200,14 @@ class ToolContext:
     def standing(self) -> list[WrittenFile]:
         """What this call has written and nobody has written over."""
         return [file for file in self.written.values() if file.stands_in(self.workspace)]
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def printable(text: str) -> str:

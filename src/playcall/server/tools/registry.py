@@ -12,11 +12,19 @@ from .definition import AnyTool, ToolDefinition
 from .failure import ToolFailure
 from .files import files_list, files_read, files_write
 from .http_request import http_request
+from .shell import shell
 from .template_render import template_render
 from .text import text_search, text_stats
 from .wait import wait
 
-__all__ = ["ENTRY_POINT_GROUP", "builtin_tools", "installed_names", "installed_parameters", "installed_tool"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "builtin_tools",
+    "installed_names",
+    "installed_parameters",
+    "installed_tool",
+    "why_missing",
+]
 
 ENTRY_POINT_GROUP = "playcall.tools"
 
@@ -36,9 +44,19 @@ _BUILTIN: Mapping[str, AnyTool] = {
 }
 
 
-def builtin_tools() -> Mapping[str, AnyTool]:
-    """Everybody's tools, by name."""
-    return _BUILTIN
+_WITH_SHELL: Mapping[str, AnyTool] = {**_BUILTIN, shell.name: shell}
+
+
+def builtin_tools(*, with_shell: bool = False) -> Mapping[str, AnyTool]:
+    """Everybody's tools, by name. `with_shell`: the operator wants that one too."""
+    return _WITH_SHELL if with_shell else _BUILTIN
+
+
+def why_missing(name: str) -> str:
+    """For a name that no tool has."""
+    if name == shell.name:
+        return "the tool 'shell' is off on this server; its operator turns it on by --enable-shell"
+    return f"there is no tool named {name!r}"
 
 
 def installed_names() -> list[str]:

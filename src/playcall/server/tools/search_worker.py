@@ -56,8 +56,9 @@ def text_of(path: str, max_bytes: int) -> str | None:
     try:
         if os.path.getsize(path) > max_bytes:
             return None
-        with open(path, "rb") as file:
-            raw = file.read()
+        # A link that took its place since it was found is not followed.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NOFOLLOW", 0))) as file:
+            raw = file.read(max_bytes)
     except OSError:
         return None
     return None if b"\0" in raw[:8192] else raw.decode("utf-8", errors="replace")

@@ -19,6 +19,7 @@ from ....models import JsonObject, LogLevel
 from ..context import ToolContext, printable
 from ..definition import Parameters
 from ..failure import ToolFailure
+from ..opening import open_real
 
 __all__ = ["SourceFile", "TreeParameters", "Walk"]
 
@@ -132,7 +133,8 @@ class Walk:
             if path.stat().st_size > self.context.limits.max_file_bytes:
                 self.note(name, "too large")
                 return None
-            raw = path.read_bytes()
+            with open_real(path) as file:
+                raw = file.read(self.context.limits.max_file_bytes)
         except OSError as error:
             self.note(name, f"cannot be read ({error.strerror})")
             return None
