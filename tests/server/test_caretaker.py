@@ -15,6 +15,7 @@ from playcall.server import caretaker
 from playcall.server.caretaker import expire_old, look_after, poll_heads
 from playcall.server.clock import utc_now
 from playcall.server.log import LogGap, NewEvent, TopicEntry, read_log, read_topic
+from playcall.server.sockets.registry import Sockets
 from playcall.server.store.database import Database
 
 
@@ -47,7 +48,7 @@ async def looked_after(
 ) -> AsyncIterator[None]:
     for name in ("POLL_SECONDS", "USE_SECONDS", "EXPIRE_SECONDS"):
         monkeypatch.setattr(caretaker, name, 0.001)
-    task = asyncio.create_task(look_after(database, gate, event_retention_seconds=kept_seconds))
+    task = asyncio.create_task(look_after(database, gate, Sockets(), event_retention_seconds=kept_seconds))
     try:
         async with asyncio.timeout(10):
             yield

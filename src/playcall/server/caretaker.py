@@ -6,41 +6,78 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import QueuePool, select, tuple_
 
 from playcall.models.topic import COLLECTIONS
 
+from . import metrics
 from .auth.gate import Gate
 from .clock import utc_now
 from .log import expire_events
+from .orphans import sweep_orphans
+from .retention import KEYS_KEPT, Removes, expire_credentials, expire_keys, expire_runs, expire_topics
+from .sockets.registry import Sockets
 from .store.database import Database
 from .store.tables.log import TopicRow
+from .unfinished import settle_unfinished
 
-__all__ = ["expire_old", "look_after", "poll_heads"]
+__all__ = ["clear_away", "expire_old", "expire_old_runs", "look_after", "poll_heads"]
 
 logger = logging.getLogger("playcall.server")
 
 POLL_SECONDS: Final = 1.0
 USE_SECONDS: Final = 30.0
+REVOKED_SECONDS: Final = 2.0
 EXPIRE_SECONDS: Final = 60.0
+CLEAR_SECONDS: Final = 600.0
+SWEEP_SECONDS: Final = 3_600.0
+SAMPLE_SECONDS: Final = 2.0
 TOPICS_AT_ONCE: Final = 200
 """SQLite takes a bounded number of parameters in one statement."""
 
 
-async def look_after(database: Database, gate: Gate, *, event_retention_seconds: float | None) -> None:
+async def look_after(
+    database: Database,
+    gate: Gate,
+    sockets: Sockets,
+    *,
+    event_retention_seconds: float | None,
+    run_retention_seconds: float | None = None,
+    engine: Removes | None = None,
+    workspaces: Path | None = None,
+) -> None:
     """Until cancelled: one look a second at the heads of the topics that somebody waits for, in case a wake-up was
-    missed; now and then, when API keys were last used; and events that are kept no longer.
+    missed; one in two seconds whether the credentials of open sockets are still good; now and then, when API keys were
+    last used; and whatever is kept no longer.
 
-    None waits for another: there may be much to expire.
+    None waits for another: there may be much to expire. Several processes may all do the same at once.
+
+    Args:
+        engine: Removes runs; without one they stay.
+        workspaces: Where folders are that may belong to nothing any more.
     """
     async with asyncio.TaskGroup() as chores:
         chores.create_task(_every(POLL_SECONDS, lambda: poll_heads(database)))
         chores.create_task(_every(USE_SECONDS, gate.write_down_use))
+        chores.create_task(_every(REVOKED_SECONDS, lambda: sockets.close_revoked(gate)))
         if event_retention_seconds is not None:
             kept = event_retention_seconds
             chores.create_task(_every(EXPIRE_SECONDS, lambda: expire_old(database, utc_now(), kept), at_once=True))
+        chores.create_task(_every(CLEAR_SECONDS, lambda: clear_away(database, utc_now()), at_once=True))
+        if run_retention_seconds is not None and engine is not None:
+            runs_kept, remover = run_retention_seconds, engine
+            chores.create_task(
+                _every(CLEAR_SECONDS, lambda: expire_old_runs(database, remover, utc_now(), runs_kept), at_once=True)
+            )
+        if workspaces is not None:
+            folder = workspaces
+            chores.create_task(_every(EXPIRE_SECONDS, lambda: settle_unfinished(database, folder)))
+            chores.create_task(_every(SWEEP_SECONDS, lambda: sweep_orphans(database, folder), at_once=True))
+        if metrics.is_on():
+            chores.create_task(_every(SAMPLE_SECONDS, lambda: _sample(database), at_once=True))
 
 
 async def _every(seconds: float, chore: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
@@ -57,11 +94,37 @@ async def _every(seconds: float, chore: Callable[[], Awaitable[object]], *, at_o
 
 async def expire_old(database: Database, now: datetime, kept_seconds: float) -> None:
     """Drops the events that are older than that."""
+    before = _before(now, kept_seconds)
+    if before is not None:
+        metrics.EXPIRED.add("event", amount=await expire_events(database, before=before))
+
+
+async def expire_old_runs(database: Database, engine: Removes, now: datetime, kept_seconds: float) -> None:
+    """Drops the runs, and tasks without one, that ended longer ago than that."""
+    before = _before(now, kept_seconds)
+    if before is not None:
+        await expire_runs(database, engine, before=before)
+
+
+def _before(now: datetime, kept_seconds: float) -> datetime | None:
+    """None: from before the calendar, when there was nothing."""
     try:
-        before = now - timedelta(seconds=kept_seconds)
+        return now - timedelta(seconds=kept_seconds)
     except OverflowError:
-        return  # from before the calendar: there are none
-    await expire_events(database, before=before)
+        return None
+
+
+async def clear_away(database: Database, now: datetime) -> None:
+    """What nobody decides to keep."""
+    await expire_keys(database, before=now - KEYS_KEPT)
+    await expire_credentials(database, now=now)
+    await expire_topics(database)
+
+
+async def _sample(database: Database) -> None:
+    for name, engine in (("writer", database.engine), ("reader", database.reader)):
+        if isinstance(pool := engine.sync_engine.pool, QueuePool):
+            metrics.CONNECTIONS.set(pool.checkedout(), name)
 
 
 async def poll_heads(database: Database) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from .problems import ApiError
+from .rate_limit import RateLimit, RawHeaders, Who
 
 __all__ = ["Deadline", "RequestContext", "context_of", "deadline_exceeded"]
 
 _SCOPE_KEY = "playcall.request"
+_HELD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,28 @@ def deadline_exceeded() -> ApiError:
 
 @dataclass(slots=True)
 class RequestContext:
-    """`max_body_bytes` is for a route to raise, before it reads a body that it keeps out of memory."""
+    """`max_body_bytes` is for a route to raise, before it reads a body that it keeps out of memory.
+
+    `headers` are the answer's, whatever it is. `rate_limit` None: as many requests as one likes.
+    """
 
     request_id: str
     deadline: Deadline
     max_body_bytes: int = 0
+    caller_id: str | None = None
+    rate_limit: RateLimit | None = None
+    headers: RawHeaders = field(default_factory=list[tuple[bytes, bytes]])
+
+    async def charge(self, who: Who, name: str) -> None:
+        """A user who is a little over the limit is slowed down: many calls at once then go through one after the other,
+        where a refusal of them all would have them all come again.
+
+        Raises:
+            ApiError: 429 `rate_limited`.
+        """
+        if self.rate_limit is not None:
+            patience = min(_HELD_SECONDS, self.deadline.remaining_seconds() / 2) if who == "user" else 0.0
+            self.headers = await self.rate_limit.charge(who, name, patience_seconds=patience)
 
     def attach(self, scope: Scope) -> None:
         scope[_SCOPE_KEY] = self

@@ -14,11 +14,14 @@ from playcall.models import Scope
 
 from .auth.caller import Caller
 from .auth.gate import Gate, credential_of
+from .auth.sign_in import SignIn
 from .auth.tokens import TokenIssuer
 from .command import KEY_HEADER, Command, IdempotencyKey
 from .context import Deadline, context_of
+from .doorkeeper import peer_name
 from .engine_port import EnginePort
 from .problems import ApiError
+from .promises import may_answer
 from .settings import Settings
 from .sockets.registry import Sockets
 from .store.database import Database
@@ -47,10 +50,12 @@ class Core:
     tokens: TokenIssuer
     gate: Gate
     sockets: Sockets
+    sign_in: SignIn
     engine: EnginePort | None
     """None: a server that executes nothing, for tests of everything else."""
 
 
+@may_answer("database_unavailable")
 def core_of(connection: HTTPConnection) -> Core:
     return cast("Core", connection.app.state.core)
 
@@ -66,6 +71,7 @@ def _database(core: CoreDep) -> Database:
     return core.database
 
 
+@may_answer("deadline_exceeded")
 def _deadline(connection: HTTPConnection) -> Deadline:
     """Checked here, before any work."""
     deadline = context_of(connection).deadline
@@ -82,6 +88,7 @@ _api_key = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", scheme_name="Token", auto_error=False)
 
 
+@may_answer("unauthenticated", "ambiguous_credentials", "rate_limited", unsafe=["read_only"])
 async def _caller(
     request: Request,
     core: CoreDep,
@@ -89,7 +96,15 @@ async def _caller(
     _key: Annotated[str | None, Security(_api_key)],
     _token: Annotated[str | None, Security(_bearer)],
 ) -> Caller:
-    caller = await core.gate.caller(credential_of(request.headers))
+    context = context_of(request)
+    try:
+        caller = await core.gate.caller(credential_of(request.headers))
+    except ApiError:
+        if not context.headers:  # without credentials, the address has paid already
+            await context.charge("address", peer_name(None if request.client is None else request.client.host))
+        raise
+    context.caller_id = caller.user_id
+    await context.charge("user", caller.user_id)
     if caller.scope is not Scope.FULL and request.method not in SAFE_METHODS:
         raise ApiError(403, "read_only", f"this {caller.credential.replace('_', ' ')} may only read")
     return caller
@@ -98,6 +113,12 @@ async def _caller(
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
+@may_answer(
+    "invalid_idempotency_key",
+    "idempotency_key_reused",
+    reads=["Idempotency-Key"],
+    sends=["Idempotency-Replayed"],
+)
 def _idempotency_key(request: Request, caller: CallerDep) -> IdempotencyKey | None:
     key = request.headers.get(KEY_HEADER)
     if key is None:
@@ -116,6 +137,7 @@ KeyDep = Annotated[IdempotencyKey | None, Depends(_idempotency_key)]
 """Without the body's hash: for a route that reads its body piece by piece, and makes its own `Command`."""
 
 
+@may_answer("resource_too_large")
 async def _command(request: Request, key: KeyDep, database: DatabaseDep, deadline: DeadlineDep) -> Command:
     if key is not None:
         key = key.with_body(hashlib.sha256(await request.body()).hexdigest())

@@ -13,9 +13,13 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access import noted
 from .context import Deadline, RequestContext, deadline_exceeded
+from .doorkeeper import peer_name
 from .error_handlers import problem_of
+from .logs import current_request
 from .problems import ApiError, problem_response
+from .rate_limit import RateLimit
 
 __all__ = ["Envelope", "deny_socket"]
 
@@ -23,6 +27,17 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _LENGTH_DIGITS = 18
 """Of a Content-Length; no body is as long as that says."""
 _TIMEOUT = re.compile(r"[0-9]{1,9}")
+
+MAX_HEADER_BYTES = 65_536
+MAX_HEADERS = 200
+"""Both are far above what anybody needs; the server library's own bound depends on how the bytes happen to arrive."""
+_PRIVATE = (b"cache-control", b"private, no-cache")
+"""Of every answer that says nothing else: a cache that many share keeps what came for an `X-API-Key`, which it takes for no
+credential (RFC 9111 section 3.5), and would give it to the next."""
+_PROBES = ("/health", "/ready", "/metrics")
+"""Asked by whoever watches over servers, from the address of a balancer, which would take a 429 for the end of this one."""
+_OPEN = "/auth/token"
+"""Anonymous whatever the headers say."""
 
 DISCARDED_BODIES = 8
 """How many times the limit is read, and thrown away, of a body that is too large."""
@@ -41,6 +56,7 @@ class Envelope:
         max_request_seconds: float,
         max_body_bytes: int,
         takes_large_body: Callable[[str, str], bool] = lambda method, path: False,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         """`takes_large_body` tells by method and path which requests' announced bodies are looked at when they are read,
         because their route raises the bound; all others are refused before their route, which may read none."""
@@ -48,25 +64,33 @@ class Envelope:
         self._max_request_seconds = max_request_seconds
         self._max_body_bytes = max_body_bytes
         self._takes_large_body = takes_large_body
+        self._rate_limit = rate_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
+            with noted(scope, send) as noting:
+                await self._http(scope, receive, noting)
         elif scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
+            with noted(scope, send) as noting:
+                await self._socket(scope, receive, noting)
         else:
             await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
+        context = RequestContext(request_id, Deadline.after(self._max_request_seconds), self._max_body_bytes)
+        current_request.set(context)
         started = False
 
         async def send_named(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *context.headers]
+                if not any(name.lower() == b"cache-control" for name, _ in headers):
+                    headers.append(_PRIVATE)
+                message["headers"] = headers
             await send(message)
 
         seconds = self._max_request_seconds
@@ -82,7 +106,7 @@ class Envelope:
                 await refusal(scope, receive, send_named)
                 return
             seconds = min(seconds, int(timeout) / 1_000)
-        context = RequestContext(request_id, Deadline.after(seconds), self._max_body_bytes)
+        context.deadline, context.rate_limit = Deadline.after(seconds), self._rate_limit
         context.attach(scope)
         length = headers.get("content-length", "")
         announced = int(length[:_LENGTH_DIGITS]) if length.isdecimal() else 0
@@ -114,6 +138,9 @@ class Envelope:
             return message
 
         try:
+            _require_small(headers)
+            if _is_anonymous(scope["path"], headers):
+                await context.charge("address", peer_name(scope["client"][0] if scope.get("client") else None))
             if announced > self._max_body_bytes and not self._takes_large_body(scope["method"], scope["path"]):
                 await refuse(self._max_body_bytes)
             await self._app(scope, receive_bounded, send_named)
@@ -124,7 +151,9 @@ class Envelope:
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _request_id(Headers(scope=scope))
-        RequestContext(request_id, Deadline.after(self._max_request_seconds)).attach(scope)
+        context = RequestContext(request_id, Deadline.after(self._max_request_seconds))
+        context.attach(scope)
+        current_request.set(context)
         opened = False
 
         async def send_true(message: Message) -> None:
@@ -163,6 +192,26 @@ async def _discard(receive: Receive, received: int, most: int) -> None:
         message = await receive()
         received += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _require_small(headers: Headers) -> None:
+    """
+    Raises:
+        ApiError: 400 `invalid_header`.
+    """
+    if len(headers.raw) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER_BYTES:
+        raise ApiError(
+            400,
+            "invalid_header",
+            f"a request has {MAX_HEADERS} headers at most, of {MAX_HEADER_BYTES:,} bytes together",
+        )
+
+
+def _is_anonymous(path: str, headers: Headers) -> bool:
+    """Whether a request is its address's: of those with credentials, the gate says whose they are."""
+    if path.endswith(_PROBES):
+        return False
+    return ("x-api-key" not in headers and "authorization" not in headers) or path.endswith(_OPEN)
 
 
 def _request_id(headers: Headers) -> str:

@@ -157,7 +157,7 @@ async def signing_key(api: Api) -> str:
 
 def test_an_expired_token_says_so() -> None:
     issuer = TokenIssuer("k" * 64, access_seconds=1, refresh_seconds=1)
-    old = jwt.encode({"sub": "u", "iss": "playcall", "exp": 1}, "k" * 64, algorithm="HS256")
+    old = jwt.encode({"sub": "u", "iss": "playcall", "fam": "f", "exp": 1}, "k" * 64, algorithm="HS256")
     with pytest.raises(InvalidTokenError, match="expired"):
         issuer.read(old)
 

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from playcall.server.doorkeeper import Doorkeeper, peer_name
 from playcall.server.settings import Settings
-from playcall.server.sockets.doorkeeper import Doorkeeper, peer_name
 
 from ..conftest import Api, RunningServer
 from .test_websocket import open_socket, talking
@@ -33,6 +33,18 @@ def test_who_comes_back_when_told_is_let_in_however_often_it_asked_before() -> N
     for now in (0.0, 0.5, 1.0, 1.5):
         assert door.wait_seconds("u", now) == pytest.approx(2.0 - now)
     assert door.wait_seconds("u", 2.0) == 0
+
+
+def test_who_can_wait_at_the_door_is_let_in_at_the_same_rate() -> None:
+    door = Doorkeeper(per_second=10, burst=5)
+    admitted = [door.admit("u", 0.0, patience_seconds=1) for _ in range(20)]
+    assert [each.is_in for each in admitted] == [True] * 15 + [False] * 5
+    assert [each.wait_seconds for each in admitted] == pytest.approx(
+        [0] * 5 + [n / 10 for n in range(1, 11)] + [0.1] * 5
+    )
+    assert door.left("u") == 0
+    assert door.admit("u", 0.1, patience_seconds=1).is_in, "who comes back when told"
+    assert door.admit("u", 0.1).wait_seconds == pytest.approx(1.1), "without patience, all who wait are first"
 
 
 def test_a_long_absence_fills_no_more_than_the_burst() -> None:

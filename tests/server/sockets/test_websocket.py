@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import jwt
 import pytest
 
-from playcall.server.clock import utc_now
+from playcall.models import Scope
+from playcall.server.auth.tokens import TokenIssuer
 from playcall.server.log import TopicEntry
 from playcall.server.settings import Settings
-from playcall.server.store.tables import SIGNING_KEY, EventRow, TopicRow
+from playcall.server.store.tables import SIGNING_KEY, EventRow, TopicRow, UserRow
 
 from ..conftest import Api, RunningServer, User
 
@@ -351,22 +349,28 @@ async def test_too_many_frames_close(api: Api, monkeypatch: pytest.MonkeyPatch) 
 # --- tokens ------------------------------------------------------------------------------------------------------------
 
 
-async def make_token(server: RunningServer, user: User, seconds: float) -> str:
-    """Lives at least so long, and up to a second longer: `exp` is read in whole seconds."""
-    key = await server.acall(server.core.database.meta(SIGNING_KEY))
-    expires = math.ceil((utc_now() + timedelta(seconds=seconds)).timestamp())
-    return jwt.encode({"iss": "playcall", "sub": user.id, "scope": "full", "exp": expires}, key, algorithm="HS256")
+async def make_token(server: RunningServer, user: User, seconds: int) -> str:
+    """Lives so long."""
+
+    async def issue() -> str:
+        database = server.core.database
+        issuer = TokenIssuer(await database.meta(SIGNING_KEY), access_seconds=seconds, refresh_seconds=60)
+        async with database.write() as tx:
+            row = await tx.session.get_one(UserRow, user.id)
+            return (await issuer.issue(tx.session, row, Scope.FULL)).access_token
+
+    return await server.acall(issue())
 
 
 async def test_a_token_that_expires_closes_unless_another_comes_in_time(api: Api) -> None:
-    token = await make_token(api.server, api.user, 0.5)
+    token = await make_token(api.server, api.user, 3)
     async with open_socket(api, {"Authorization": f"Bearer {token}"}) as talk:
-        assert 0 < (await talk.hello())["token_expires_in_seconds"] <= 1.5
+        assert 0 < (await talk.hello())["token_expires_in_seconds"] <= 3
         await talk.send(op="auth", id=3, token=await make_token(api.server, api.user, 60))
         renewed = await talk.receive()
         assert (renewed["op"], renewed["id"]) == ("authenticated", 3)
         assert renewed["token_expires_in_seconds"] > 50
-        await talk.send(op="auth", id=4, token=await make_token(api.server, api.user, 0.2))
+        await talk.send(op="auth", id=4, token=await make_token(api.server, api.user, 1))
         assert (await talk.receive())["op"] == "authenticated"
         assert await talk.closed() == 4401
 

@@ -13,7 +13,7 @@ from playcall.server.ids import new_id
 from playcall.server.store.database import Database
 from playcall.server.store.tables.accounts import ApiKeyRow, UserRow
 
-from .passwords import hash_password
+from .passwords import hash_password, new_password
 from .secrets import API_KEY_PREFIX, hash_secret, hint_of, new_secret
 
 __all__ = ["FIRST_USER", "add_api_key", "create_user", "first_start"]
@@ -63,11 +63,15 @@ async def add_api_key(session: AsyncSession, user_id: str, spec: ApiKeySpec) -> 
 
 
 async def first_start(database: Database, *, admin_password: str | None) -> str | None:
-    """In a database without users: make the first one, with an API key whose secret is returned. Else None."""
+    """In a database without users: make the first one, with an API key whose secret is returned. Else None.
+
+    Raises:
+        UnfitPasswordError: See there.
+    """
     async with database.read() as session:
         if (await session.execute(select(UserRow.id).limit(1))).first() is not None:
             return None
-    password_hash = None if admin_password is None else await hash_password(admin_password)
+    password_hash = None if admin_password is None else await hash_password(new_password(admin_password))
     async with database.write() as tx:
         # Two first starts at once: the second finds the first one's user.
         if (await tx.session.execute(select(UserRow.id).limit(1))).first() is not None:

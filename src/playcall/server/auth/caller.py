@@ -16,14 +16,14 @@ __all__ = ["Caller"]
 class Caller:
     """Everything is looked up by `user_id`: what belongs to others does not exist for this caller.
 
-    `credential_id` names the API key; None for a token. `expires_at` is None for a key that does not expire.
+    `credential_id` names the API key, or the family of the token. `expires_at` is None for a key that does not expire.
     """
 
     user_id: str
     username: str
     scope: Scope
     credential: Literal["api_key", "token"]
-    credential_id: str | None
+    credential_id: str
     expires_at: datetime | None
 
     def seconds_left(self) -> float | None:

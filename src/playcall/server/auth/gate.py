@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import select, update
 from starlette.datastructures import Headers
 
@@ -9,13 +11,16 @@ from playcall.models import Scope
 from playcall.server.clock import utc_now
 from playcall.server.problems import ApiError, unauthenticated
 from playcall.server.store.database import Database
-from playcall.server.store.tables.accounts import ApiKeyRow, UserRow
+from playcall.server.store.tables.accounts import ApiKeyRow, TokenFamilyRow, UserRow
 
 from .caller import Caller
 from .secrets import API_KEY_PREFIX, hash_secret
 from .tokens import InvalidTokenError, TokenIssuer
 
 __all__ = ["Gate", "credential_of"]
+
+_AT_ONCE = 500
+"""Databases take a bounded number of parameters in one statement."""
 
 
 def credential_of(headers: Headers) -> str | None:
@@ -38,7 +43,11 @@ def credential_of(headers: Headers) -> str | None:
 
 
 class Gate:
-    """Knows callers by their credentials, and remembers when API keys were used."""
+    """Knows callers by their credentials, and remembers when API keys were used.
+
+    Each request costs one look at the database, by an index: so what was revoked, and whoever was disabled, is refused
+    from the next request on, in every process.
+    """
 
     def __init__(self, database: Database, tokens: TokenIssuer) -> None:
         self._database = database
@@ -55,9 +64,12 @@ class Gate:
         if credential.startswith(API_KEY_PREFIX):
             return await self._by_api_key(credential)
         try:
-            return self._tokens.read(credential)
+            caller = self._tokens.read(credential)
         except InvalidTokenError as error:
             raise unauthenticated(str(error), token_error="invalid_token") from None  # noqa: S106 - RFC 6750's word
+        if await self.is_revoked(caller):
+            raise unauthenticated("the token has been revoked; log in again", token_error="invalid_token")  # noqa: S106
+        return caller
 
     async def _by_api_key(self, secret: str) -> Caller:
         async with self._database.read() as session:
@@ -65,7 +77,7 @@ class Gate:
                 await session.execute(
                     select(ApiKeyRow, UserRow.username)
                     .join(UserRow, UserRow.id == ApiKeyRow.user_id)
-                    .where(ApiKeyRow.secret_hash == hash_secret(secret))
+                    .where(ApiKeyRow.secret_hash == hash_secret(secret), UserRow.disabled_at.is_(None))
                 )
             ).one_or_none()
         if found is None:
@@ -84,12 +96,26 @@ class Gate:
         )
 
     async def is_revoked(self, caller: Caller) -> bool:
-        """Whether the caller's API key is no more. A token cannot be revoked."""
-        if caller.credential_id is None:
-            return False
+        """Whether the caller's API key, or the family of its token, is no more, or its user disabled."""
+        return caller.credential_id not in await self.good_among([caller.credential_id])
+
+    async def good_among(self, credential_ids: Collection[str]) -> set[str]:
+        """Those that have not been revoked, and whose users are not disabled. When they expire is not asked."""
+        left = list(credential_ids)
+        good: set[str] = set()
         async with self._database.read() as session:
-            found = await session.execute(select(ApiKeyRow.id).where(ApiKeyRow.id == caller.credential_id))
-            return found.first() is None
+            for first in range(0, len(left), _AT_ONCE):
+                some = left[first : first + _AT_ONCE]
+                for table in (ApiKeyRow, TokenFamilyRow):
+                    of_kind = [each for each in some if each.startswith("key_") == (table is ApiKeyRow)]
+                    if of_kind:
+                        found = await session.execute(
+                            select(table.id)
+                            .join(UserRow, UserRow.id == table.user_id)
+                            .where(table.id.in_(of_kind), UserRow.disabled_at.is_(None))
+                        )
+                        good.update(found.scalars())
+        return good
 
     async def write_down_use(self) -> None:
         """Store when keys were last used: now and then, in one write, not with every request."""

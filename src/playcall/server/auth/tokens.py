@@ -1,34 +1,52 @@
 """Tokens of the OAuth2 password flow (RFC 6749 sections 4.3 and 6).
 
-The access token is a signed JWT that nobody needs to look up. The refresh token is a stored secret that is changed for
-a new one at each use. The answer to that may get lost, so the old one stays valid until the new one is first used.
+Both kinds are signed JWTs of one family, which is what follows one sign-in. An access token is good as long as its family
+is there and it has not expired: that is looked up with each request, as an API key is, so that nothing outlives the end of
+a family.
+
+Refresh tokens are numbered, and each use gives the next. The answer may get lost, so the old one stays valid until the new
+one is first used. A token that is over, or one of two that were given for the same, of which the other was used, is in the
+hands of two: the family ends (RFC 9700 section 4.14.2), for the thief and for the owner, who signs in again.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from playcall.models import Scope, TokenPair
 from playcall.server.clock import utc_now
 from playcall.server.ids import new_id
-from playcall.server.store.tables.accounts import RefreshTokenRow, UserRow
+from playcall.server.store.database import Database
+from playcall.server.store.tables.accounts import TokenFamilyRow, UserRow
 
 from .caller import Caller
-from .secrets import REFRESH_PREFIX, hash_secret, new_secret
+from .secrets import REFRESH_PREFIX, hash_secret
 
-__all__ = ["InvalidTokenError", "TokenIssuer"]
+__all__ = ["InvalidTokenError", "ReusedTokenError", "TokenIssuer"]
+
+logger = logging.getLogger("playcall.server.auth")
 
 _ALGORITHM = "HS256"
 _ISSUER = "playcall"
+_SIGN_IN_AGAIN = "the refresh token is unknown, has expired or has been replaced; log in again"
 
 
 class InvalidTokenError(Exception):
     """The token is not ours, has expired or has been replaced; the message says which, and nothing of the token."""
+
+
+class ReusedTokenError(InvalidTokenError):
+    """It was used after it was over. Its family has ended: its access tokens are no good any more, nor its sockets."""
+
+    def __init__(self, family_id: str) -> None:
+        super().__init__(_SIGN_IN_AGAIN)
+        self.family_id = family_id
 
 
 class TokenIssuer:
@@ -39,86 +57,94 @@ class TokenIssuer:
         self._access_seconds = access_seconds
         self._refresh_seconds = refresh_seconds
 
-    async def issue(
-        self, session: AsyncSession, user: UserRow, scope: Scope, *, parent_id: str | None = None
-    ) -> TokenPair:
-        """A new pair; `parent_id` is the refresh token that was given for it."""
+    async def issue(self, session: AsyncSession, user: UserRow, scope: Scope) -> TokenPair:
+        """The first pair of a new family."""
         now = utc_now()
-        secret = new_secret(REFRESH_PREFIX)
-        session.add(
-            RefreshTokenRow(
-                id=new_id("rft"),
-                user_id=user.id,
-                parent_id=parent_id,
-                scope=scope.value,
-                secret_hash=hash_secret(secret),
-                created_at=now,
-                expires_at=now + timedelta(seconds=self._refresh_seconds),
-            )
+        await session.execute(
+            delete(TokenFamilyRow).where(TokenFamilyRow.user_id == user.id, TokenFamilyRow.expires_at <= now)
         )
-        claims = {
-            "iss": _ISSUER,
-            "sub": user.id,
-            "name": user.username,
-            "scope": scope.value,
-            "iat": now,
-            # To the fraction (RFC 7519 section 2 has it so): whole seconds would take up to one from what we say it lives.
-            "exp": (now + timedelta(seconds=self._access_seconds)).timestamp(),
-            "jti": new_id("tok"),
-        }
-        return TokenPair(
-            access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),  # pyright: ignore[reportUnknownMemberType] - its key type is partly untyped
-            expires_in=self._access_seconds,
-            refresh_token=secret,
+        family = TokenFamilyRow(
+            id=new_id("fam"),
+            user_id=user.id,
+            scope=scope.value,
+            generation=1,
+            current_hash="",
+            created_at=now,
+            expires_at=now,
         )
+        session.add(family)
+        pair = self._pair(family, user, 1, now)
+        family.current_hash = hash_secret(pair.refresh_token or "")
+        return pair
 
-    async def refresh(self, session: AsyncSession, secret: str) -> TokenPair:
-        """A new pair for a refresh token.
-
-        This first use of a token is the end of the one before it, and of others that were given for that one but never
-        arrived.
+    async def refresh(self, database: Database, token: str, *, wait_seconds: float | None = None) -> TokenPair:
+        """The next pair for a refresh token, whose first use is the end of those before it.
 
         Raises:
-            InvalidTokenError: It is unknown, has expired, or the one after it has been used.
+            InvalidTokenError: It is not ours, has expired, or its family has ended.
+            ReusedTokenError: Its family has ended by this.
+            NoTurnError: See `Database.write`.
         """
-        now = utc_now()
-        row = (
-            await session.execute(
-                select(RefreshTokenRow).where(RefreshTokenRow.secret_hash == hash_secret(secret)).with_for_update()
+        family_id, generation = self._read_refresh(token)
+        async with database.write(wait_seconds=wait_seconds) as tx:
+            found = await tx.session.execute(
+                select(TokenFamilyRow, UserRow)
+                .join(UserRow, UserRow.id == TokenFamilyRow.user_id)
+                .where(TokenFamilyRow.id == family_id, UserRow.disabled_at.is_(None))
+                .with_for_update(of=TokenFamilyRow)
             )
-        ).scalar_one_or_none()
-        if row is None or row.expires_at <= now:
-            raise InvalidTokenError("the refresh token is unknown, has expired or has been replaced; log in again")
-        user = (await session.execute(select(UserRow).where(UserRow.id == row.user_id))).scalar_one()
-        if row.parent_id is not None:
-            await session.execute(
-                delete(RefreshTokenRow).where(
-                    or_(
-                        RefreshTokenRow.id == row.parent_id,
-                        and_(RefreshTokenRow.parent_id == row.parent_id, RefreshTokenRow.id != row.id),
-                    )
-                )
-            )
-            row.parent_id = None
-        await session.execute(
-            delete(RefreshTokenRow).where(RefreshTokenRow.user_id == user.id, RefreshTokenRow.expires_at <= now)
+            known = found.one_or_none()
+            if known is None:
+                raise InvalidTokenError(_SIGN_IN_AGAIN)
+            family, user = known
+            if generation > family.generation:
+                family.generation, family.current_hash = generation, hash_secret(token)
+            if family.generation == generation and family.current_hash == hash_secret(token):
+                return self._pair(family, user, generation + 1, utc_now())
+            user_id = family.user_id
+            await tx.session.delete(family)
+        logger.warning("refresh_token_reused", extra={"user_id": user_id, "family_id": family_id})
+        raise ReusedTokenError(family_id)
+
+    def _pair(self, family: TokenFamilyRow, user: UserRow, generation: int, now: datetime) -> TokenPair:
+        expires_at = now + timedelta(seconds=self._refresh_seconds)
+        family.expires_at = max(expires_at, now + timedelta(seconds=self._access_seconds))
+        # An access token has a `sub`, a refresh token an `n`: neither is taken for the other, which lacks it.
+        common = {"iss": _ISSUER, "fam": family.id, "iat": now, "jti": new_id("tok")}
+        access = {
+            **common,
+            "sub": user.id,
+            "name": user.username,
+            "scope": family.scope,
+            # To the fraction (RFC 7519 section 2 has it so): whole seconds would take up to one from what we say it lives.
+            "exp": (now + timedelta(seconds=self._access_seconds)).timestamp(),
+        }
+        refresh = {**common, "n": generation, "exp": expires_at.timestamp()}
+        return TokenPair(
+            access_token=_encode(access, self._key),
+            expires_in=self._access_seconds,
+            refresh_token=REFRESH_PREFIX + _encode(refresh, self._key),
         )
-        return await self.issue(session, user, Scope(row.scope), parent_id=row.id)
+
+    def _read_refresh(self, token: str) -> tuple[str, int]:
+        """Its family and number."""
+        try:
+            claims = _decode(token.removeprefix(REFRESH_PREFIX), self._key, ["exp", "iss", "fam", "n"])
+            family_id, generation = str(claims["fam"]), int(claims["n"])
+            if datetime.fromtimestamp(float(claims["exp"]), UTC) > utc_now():
+                return family_id, generation
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
+            pass  # its message may quote what was sent
+        raise InvalidTokenError(_SIGN_IN_AGAIN)
 
     def read(self, token: str) -> Caller:
-        """Who an access token belongs to.
+        """Who an access token belongs to, if its family is still there: `credential_id` names it.
 
         Raises:
             InvalidTokenError: It is not ours, or has expired.
         """
         try:
-            claims: dict[str, Any] = jwt.decode(  # pyright: ignore[reportUnknownMemberType] - its key type is partly untyped
-                token,
-                self._key,
-                algorithms=[_ALGORITHM],
-                issuer=_ISSUER,
-                options={"require": ["exp", "sub", "iss"], "verify_exp": False},  # it would cut the fraction off
-            )
+            claims = _decode(token, self._key, ["exp", "sub", "iss", "fam"])
             expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
             if expires_at <= utc_now():
                 raise InvalidTokenError("the token has expired")
@@ -127,9 +153,24 @@ class TokenIssuer:
                 username=str(claims.get("name", "")),
                 scope=Scope(claims.get("scope", Scope.READ)),
                 credential="token",
-                credential_id=None,
+                credential_id=str(claims["fam"]),
                 expires_at=expires_at,
             )
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             # `from None`: the library's message may quote what was sent.
             raise InvalidTokenError("the token is not one of ours") from None
+
+
+def _encode(claims: dict[str, Any], key: str) -> str:
+    """`Any`, here and below: claims are any JSON."""
+    return jwt.encode(claims, key, algorithm=_ALGORITHM)  # pyright: ignore[reportUnknownMemberType] - its key type is partly untyped
+
+
+def _decode(token: str, key: str, required: list[str]) -> dict[str, Any]:
+    return jwt.decode(  # pyright: ignore[reportUnknownMemberType] - its key type is partly untyped
+        token,
+        key,
+        algorithms=[_ALGORITHM],
+        issuer=_ISSUER,
+        options={"require": required, "verify_exp": False},  # it would cut the fraction off
+    )

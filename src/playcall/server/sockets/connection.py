@@ -30,6 +30,7 @@ from playcall.models.frames import (
     Unsubscribed,
     Welcome,
 )
+from playcall.server import metrics
 from playcall.server.auth.caller import Caller
 from playcall.server.auth.gate import Gate
 from playcall.server.problems import ApiError
@@ -122,7 +123,7 @@ class Connection:
         await self._channel.close(GOING_AWAY, reason)
 
     async def revoked(self) -> None:
-        await self._channel.close(BAD_TOKEN, "the API key has been revoked")
+        await self._channel.close(BAD_TOKEN, "the credentials have been revoked")
 
     def abort(self) -> None:
         self._channel.abort()
@@ -346,6 +347,7 @@ class Connection:
     async def _send_text(self, text: str) -> None:
         began = time.monotonic()
         await self._channel.send(text)
+        metrics.FRAMES_SENT.add()
         self._last_sent = time.monotonic()
         if self._last_sent - began >= WAITED_SECONDS:
             # The peer has read on to make room: it is slow and there, though its pongs are behind all that.

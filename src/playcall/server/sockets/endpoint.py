@@ -17,14 +17,15 @@ from playcall.server.auth.caller import Caller
 from playcall.server.auth.gate import credential_of
 from playcall.server.context import context_of
 from playcall.server.dependencies import Core, core_of
+from playcall.server.doorkeeper import Doorkeeper, peer_name
 from playcall.server.error_handlers import problem_of
 from playcall.server.middleware import deny_socket
+from playcall.server.origins import require_known_origin
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 
 from .channel import ChannelClosedError
 from .connection import Connection
-from .doorkeeper import Doorkeeper, peer_name
 from .uvicorn_protocol import ABORT
 
 __all__ = ["WebSocketEndpoint"]
@@ -69,6 +70,7 @@ class WebSocketEndpoint:
         _require_room(core)
         if offered and SUBPROTOCOL not in offered:
             raise ApiError(400, "unknown_subprotocol", f"this endpoint speaks {SUBPROTOCOL}")
+        require_known_origin(Headers(scope=connection.scope), core.settings.cors_origins)
         peer = peer_name(None if connection.client is None else connection.client.host)
         credential = credential_of(Headers(scope=connection.scope))
         caller = None
@@ -79,6 +81,7 @@ class WebSocketEndpoint:
                 self._require_patience(peer)
                 raise
         self._require_patience(peer if caller is None else f"user:{caller.user_id}")
+        context_of(connection).caller_id = None if caller is None else caller.user_id
         _require_room(core)  # again, as the look at the credentials took its time
         return caller
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from playcall.models.frames import ClientFrame, ErrorFrame, Subscribe
+from playcall.server.nul import NO_NUL, has_nul_within
 
 from .filtering import type_filter
 
@@ -32,17 +33,23 @@ def read_frame(message: str | bytes) -> ClientFrame | ErrorFrame | None:
         return ErrorFrame(code="invalid_frame", message="a frame is a JSON object with op")
     if value["op"] not in _OPS:
         return None
+    if has_nul_within(message, value):
+        return ErrorFrame(id=_call_id(value), code="invalid_frame", message=NO_NUL)
     try:
         return _CLIENT_FRAME.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        call_id = value.get("id")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it is any JSON
         return ErrorFrame(
-            id=call_id if type(call_id) is int else None,  # pyright: ignore[reportUnknownArgumentType] - as above
+            id=_call_id(value),
             code="invalid_frame",
             message=f"{where}: {first['msg']}" if where else first["msg"],
         )
+
+
+def _call_id(value: Any) -> int | None:
+    call_id = value.get("id")
+    return call_id if type(call_id) is int else None
 
 
 def problem_of(frame: Subscribe) -> str | None:

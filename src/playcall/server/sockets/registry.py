@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
+
+from playcall.server import metrics
+from playcall.server.auth.gate import Gate
 
 from .connection import Connection
 
@@ -37,7 +41,8 @@ class Sockets:
     def holding(self, connection: Connection) -> Generator[None]:
         self._open.add(connection)
         try:
-            yield
+            with metrics.SOCKETS.held():
+                yield
         finally:
             self._open.discard(connection)
 
@@ -58,5 +63,16 @@ class Sockets:
             await asyncio.gather(*goodbyes, return_exceptions=True)
 
     async def revoke(self, credential_id: str) -> None:
-        """Close what was opened with an API key that is no more."""
+        """Close what was opened with an API key that is no more, or with a token of a family that has ended."""
         await asyncio.gather(*(held.revoked() for held in self._open if held.credential_id == credential_id))
+
+    async def close_revoked(self, gate: Gate) -> None:
+        """Close whatever another process, or a command, has revoked, and what belongs to users who were disabled."""
+        held_by: defaultdict[str, list[Connection]] = defaultdict(list)
+        for held in self._open:
+            if held.credential_id is not None:
+                held_by[held.credential_id].append(held)
+        if held_by:
+            good = await gate.good_among(held_by)
+            bad = [held for credential_id, those in held_by.items() if credential_id not in good for held in those]
+            await asyncio.gather(*(held.revoked() for held in bad))

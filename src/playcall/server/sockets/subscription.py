@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from playcall.models import Cursor
 from playcall.models.frames import Ended, ErrorFrame, Gap, Subscribe, Subscribed, WireCursor
+from playcall.server import metrics
 from playcall.server.log import LogGap, read_log, read_place
 from playcall.server.log.wake import Waiter
 from playcall.server.store.database import Database
@@ -80,7 +81,8 @@ class Subscription:
         with self._database.wakes.waiting(self._owner_id, self.request.topic) as self._waiter:
             cursor = await self._answer()
             if cursor is not None:
-                await self._follow(cursor, self._waiter)
+                with metrics.SUBSCRIPTIONS.held():
+                    await self._follow(cursor, self._waiter)
 
     async def _answer(self) -> Cursor | None:
         request = self.request
@@ -142,6 +144,7 @@ class Subscription:
             if self._stopped.is_set():
                 return None
             await self._send_text(frame.text)
+            metrics.EVENTS_SENT.add(amount=frame.count)
             self._sent += frame.count
             cursor = Cursor(cursor.epoch, frame.to)
             self.sent_to = frame.to
@@ -163,6 +166,7 @@ class Subscription:
                 waiter.clear()
 
     async def _send_gap(self, gap: LogGap, cursor: Cursor) -> None:
+        metrics.GAPS_SENT.add(gap.reason)
         await self._send(
             Gap(
                 sid=self.request.sid,

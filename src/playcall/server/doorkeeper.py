@@ -1,15 +1,25 @@
-"""How often somebody may try to connect: a token bucket for each caller."""
+"""How often somebody may come, to connect or with a request: a token bucket for each caller."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["Doorkeeper", "peer_name"]
+__all__ = ["Admission", "Doorkeeper", "peer_name"]
 
 REMEMBERED: Final = 10_000
 """Buckets at most; whoever has been away longest is forgotten, which is to say has a full one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`wait_seconds`: before going on, for who is let in; before coming back, for who is not."""
+
+    is_in: bool
+    wait_seconds: float
 
 
 class Doorkeeper:
@@ -28,19 +38,29 @@ class Doorkeeper:
     def wait_seconds(self, caller: str, now: float) -> float:
         """0 for an attempt that is let in, which it then costs; else how long until one would be. A refusal costs nothing:
         whoever comes back when told is let in."""
+        return self.admit(caller, now).wait_seconds
+
+    def admit(self, caller: str, now: float, *, patience_seconds: float = 0.0) -> Admission:
+        """The same for a caller who can be made to wait at the door, for so long at most."""
         left, at = self._buckets.pop(caller, (float(self._burst), now))
         left = min(float(self._burst), left + (now - at) * self._per_second)
-        wait = 0.0
-        if left >= 1:
+        least = -patience_seconds * self._per_second
+        if left - 1 >= least:
             left -= 1
+            admission = Admission(True, max(0.0, -left / self._per_second))
         else:
-            wait = (1 - left) / self._per_second
+            admission = Admission(False, (least + 1 - left) / self._per_second)
         self._buckets[caller] = (left, now)
         while len(self._buckets) > self._remembered:
             self._buckets.popitem(last=False)
-        return wait
+        return admission
+
+    def left(self, caller: str) -> int:
+        """How many attempts more were let in at once, as of the last one."""
+        return max(0, int(self._buckets[caller][0])) if caller in self._buckets else self._burst
 
 
+@lru_cache(maxsize=1_000)
 def peer_name(host: str | None) -> str:
     """Whom an address belongs to: an IPv6 subscriber has a whole /64 of them. All whose address is unknown are one."""
     if host is None:
