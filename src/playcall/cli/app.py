@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from .backup import backup
 from .demo import demo
+from .doctor import doctor
 from .playbook_commands import playbooks
 from .serve import serve
+from .users import users
 
 __all__ = ["app"]
 
@@ -38,6 +41,9 @@ def root(
     """Run playbooks, and everything around them."""
 
 
+app.command()(backup)
 app.command()(demo)
+app.command()(doctor)
 app.command()(serve)
 app.add_typer(playbooks, name="playbooks")
+app.add_typer(users, name="users")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -204,7 +205,8 @@ async def test_a_name_that_leads_out_or_is_not_what_it_would_be_listed_by_is_ref
     async with api.session.put(url, data=b"x", headers=api.headers) as answer:
         problem = await answer.json(content_type=None)
     assert (answer.status, problem["code"]) == (422, "invalid_request")
-    assert [(error["loc"], error["type"]) for error in problem["errors"]] == [(["path", "name"], "path_refused")]
+    kind = "nul" if "%00" in name else "path_refused"
+    assert [(error["loc"], error["type"]) for error in problem["errors"]] == [(["path", "name"], kind)]
     assert not folder(api, run).exists()
 
 
@@ -609,7 +611,22 @@ async def test_the_files_of_a_run_have_a_bound_together(tmp_path: Path) -> None:
             await api.ok("PUT", f"/runs/{other}/artifacts/a", data=b"1234567890")
 
 
+async def test_a_packed_body_is_not_kept_for_what_it_is_not(api: Api, run: str) -> None:
+    refused = await api(
+        "PUT", f"/runs/{run}/artifacts/a", data=gzip.compress(b"old"), headers={"Content-Encoding": "gzip"}
+    )
+    assert (refused.status, refused.json["code"]) == (415, "unsupported_media_type")
+    await api.ok("PUT", f"/runs/{run}/artifacts/a", data=b"old", headers={"Content-Encoding": "identity"})
+
+
 # --- after a crash ----------------------------------------------------------------------------------------------------
+
+
+def leave_as_a_killed_process_does(file: NewFile) -> None:
+    file.finish()
+    if file._writing is not None and file._writing._lock is not None:
+        lock, file._writing._lock = file._writing._lock, None
+        os.close(lock)
 
 
 @pytest.mark.parametrize("accepted", [False, True])
@@ -623,7 +640,7 @@ async def test_what_a_killed_server_had_placed_stays_exactly_if_its_entry_was_co
             run = await new_run(api)
             await api.ok("PUT", f"/runs/{run}/artifacts/a", data=b"old")
             with monkeypatch.context() as killed:  # nobody comes to keep it, or to take it back
-                killed.setattr(NewFile, "close", lambda file: file.finish())
+                killed.setattr(NewFile, "close", leave_as_a_killed_process_does)
                 killed.setattr(NewFile, "keep", lambda file: None)
                 if accepted:
                     await api.ok("PUT", f"/runs/{run}/artifacts/a", data=b"new")

@@ -23,16 +23,22 @@ from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.database import Transaction
 from playcall.server.store.resources import agent_of
 from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
+from playcall.server.tools import why_missing
 
 from .changes import apply_changes, flush_named, sent_fields
-from .routing import api_router, problems
+from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
 
 router = api_router("agents")
 
 
-@router.get("/agents", response_model=Page[Agent], summary="One's agents")
+@router.get(
+    "/agents",
+    response_model=Page[Agent],
+    summary="One's agents",
+    responses=LISTED,
+)
 async def agents_list(
     caller: CallerDep, database: DatabaseDep, page: PageRequestDep, state: str | None = None
 ) -> Response:
@@ -46,7 +52,13 @@ async def agents_list(
     return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
 
 
-@router.post("/agents", response_model=Agent, status_code=201, responses=problems(400, 409), summary="A new agent")
+@router.post(
+    "/agents",
+    response_model=Agent,
+    status_code=201,
+    summary="A new agent",
+    responses=MADE | problems("name_taken"),
+)
 async def agents_create(spec: AgentSpec, caller: CallerDep, command: CommandDep) -> Response:
     async with command.begin() as tx:
         await _require_tools(tx.session, caller, spec.tools)
@@ -66,7 +78,12 @@ async def agents_create(spec: AgentSpec, caller: CallerDep, command: CommandDep)
         return command.answer(agent, status=201, version=row.version, headers={"Location": f"/api/v1/agents/{row.id}"})
 
 
-@router.get("/agents/{agent_id}", response_model=Agent, responses=problems(404), summary="One agent")
+@router.get(
+    "/agents/{agent_id}",
+    response_model=Agent,
+    summary="One agent",
+    responses=STATE | problems("agent_not_found"),
+)
 async def agents_get(agent_id: AgentId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
     async with database.read() as session:
         row = await _own(session, caller, agent_id)
@@ -75,7 +92,10 @@ async def agents_get(agent_id: AgentId, request: Request, caller: CallerDep, dat
 
 
 @router.put(
-    "/agents/{agent_id}", response_model=Agent, responses=problems(400, 404, 409, 412), summary="Replace an agent"
+    "/agents/{agent_id}",
+    response_model=Agent,
+    summary="Replace an agent",
+    responses=CHANGED | problems("agent_not_found", "name_taken", "version_mismatch"),
 )
 async def agents_replace(
     agent_id: AgentId, spec: AgentSpec, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
@@ -84,7 +104,10 @@ async def agents_replace(
 
 
 @router.patch(
-    "/agents/{agent_id}", response_model=Agent, responses=problems(400, 404, 409, 412), summary="Change an agent"
+    "/agents/{agent_id}",
+    response_model=Agent,
+    summary="Change an agent",
+    responses=CHANGED | problems("agent_not_found", "name_taken", "version_mismatch"),
 )
 async def agents_update(
     agent_id: AgentId, patch: AgentPatch, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
@@ -93,7 +116,10 @@ async def agents_update(
 
 
 @router.post(
-    "/agents/{agent_id}/start", response_model=Agent, responses=problems(400, 404, 412), summary="Let it take work"
+    "/agents/{agent_id}/start",
+    response_model=Agent,
+    summary="Let it take work",
+    responses=CHANGED | problems("agent_not_found", "version_mismatch"),
 )
 async def agents_start(
     agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
@@ -103,7 +129,10 @@ async def agents_start(
 
 
 @router.post(
-    "/agents/{agent_id}/stop", response_model=Agent, responses=problems(400, 404, 412), summary="Let it take no more"
+    "/agents/{agent_id}/stop",
+    response_model=Agent,
+    summary="Let it take no more",
+    responses=CHANGED | problems("agent_not_found", "version_mismatch"),
 )
 async def agents_stop(
     agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep, core: CoreDep
@@ -112,10 +141,15 @@ async def agents_stop(
     return await _change(agent_id, {"state": AgentState.STOPPED.value}, request, caller, command, core)
 
 
-@router.delete("/agents/{agent_id}", status_code=204, responses=problems(400, 404, 409, 412), summary="Delete an agent")
+@router.delete(
+    "/agents/{agent_id}",
+    status_code=204,
+    summary="Delete an agent",
+    responses=DELETED | problems("agent_not_found", "agent_busy", "version_mismatch"),
+)
 async def agents_delete(agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep) -> Response:
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, agent_id)
+        row = await _own(tx.session, caller, agent_id, lock=True)
         require_match(request, row.version)
         await _require_idle(tx.session, agent_id)
         await tx.session.delete(row)
@@ -142,7 +176,7 @@ async def _change(
     them.
     """
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, agent_id)
+        row = await _own(tx.session, caller, agent_id, lock=True)
         require_match(request, row.version)
         changes = await wanted(tx.session, row) if callable(wanted) else wanted
         if "tools" in changes:
@@ -179,10 +213,10 @@ def _emit(tx: Transaction, row: AgentRow, type: str) -> Agent:
     return agent
 
 
-async def _own(session: AsyncSession, caller: Caller, agent_id: str) -> AgentRow:
-    row = (
-        await session.execute(select(AgentRow).where(AgentRow.id == agent_id, AgentRow.owner_id == caller.user_id))
-    ).scalar_one_or_none()
+async def _own(session: AsyncSession, caller: Caller, agent_id: str, *, lock: bool = False) -> AgentRow:
+    """With `lock`, nobody else changes it before the transaction ends: its version is not raised twice from the same."""
+    statement = select(AgentRow).where(AgentRow.id == agent_id, AgentRow.owner_id == caller.user_id)
+    row = (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
     if row is None:
         raise not_found("agent")
     return row
@@ -200,7 +234,7 @@ async def _require_tools(session: AsyncSession, caller: Caller, names: Sequence[
         ).scalars()
     )
     errors = [
-        FieldProblem(loc=["body", "tools", index], msg=f"there is no tool named {name}", type="unknown_tool")
+        FieldProblem(loc=["body", "tools", index], msg=why_missing(name), type="unknown_tool")
         for index, name in enumerate(names)
         if name not in known
     ]

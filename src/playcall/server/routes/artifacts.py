@@ -29,7 +29,7 @@ from playcall.server.tools import NewFile, ToolLimits
 from playcall.server.tools.unbroken import unbroken
 
 from .engine_access import decode_place, encode_place, own_row
-from .routing import api_router, problems
+from .routing import LISTED, api_router, problems, reading, success
 
 __all__ = ["router", "takes_large_body"]
 
@@ -37,14 +37,18 @@ router = api_router("runs")
 
 _UPLOADED = re.compile(r"/api/v1/runs/[^/]+/artifacts/.+")
 
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_ANY_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_FILE = ("ETag", "Content-Disposition", "Last-Modified", "X-Content-Type-Options", "Accept-Ranges")
+_WHOLE = success(200, "The file.", *_FILE, content=_ANY_BYTES)
+_PART = success(206, "A part of it (`Range`).", *_FILE, "Content-Range", content=_ANY_BYTES)
+_SAME = success(304, "The caller's copy is still true (`If-None-Match`).", "ETag", "X-Content-Type-Options")
 
 
 @router.get(
     "/runs/{run_id}/artifacts",
     response_model=Page[Artifact],
-    responses=problems(404),
     summary="The files of a run",
+    responses=LISTED | problems("run_not_found"),
 )
 async def runs_artifacts(run_id: RunId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep) -> Response:
     """In the order of their names."""
@@ -63,11 +67,11 @@ async def runs_artifacts(run_id: RunId, caller: CallerDep, database: DatabaseDep
 @router.get(
     "/runs/{run_id}/artifacts/{name:path}",
     response_class=Response,
-    responses={
-        200: {"content": _BYTES, "description": "The file."},
-        206: {"content": _BYTES, "description": "A part of it (Range)."},
-        **problems(400, 404, 416),
-    },
+    responses=_WHOLE
+    | _PART
+    | _SAME
+    | problems("run_not_found", "artifact_not_found", "not_found", "range_not_satisfiable"),
+    openapi_extra=reading("Range", "If-Range"),
     summary="Download one of a run's files",
 )
 async def runs_artifact(
@@ -104,11 +108,21 @@ async def runs_artifact(
 @router.put(
     "/runs/{run_id}/artifacts/{name:path}",
     response_model=Artifact,
-    responses={
-        201: {"model": Artifact, "description": "It is new."},
-        **problems(400, 404, 409, 411, 412, 413, 415, 507),
-    },
-    openapi_extra={"requestBody": {"required": True, "content": _BYTES}},
+    responses=success(200, "It has replaced one.", "ETag")
+    | success(201, "It is new.", "ETag", "Location", model=Artifact)
+    | problems(
+        "bad_request",
+        "run_not_found",
+        "not_found",
+        "run_ended",
+        "name_taken",
+        "length_required",
+        "version_mismatch",
+        "run_full",
+        "unsupported_media_type",
+        "storage_full",
+    ),
+    openapi_extra={"requestBody": {"required": True, "content": _ANY_BYTES}, **reading("If-None-Match")},
     summary="Put a file into a run's workspace",
 )
 async def runs_upload_artifact(

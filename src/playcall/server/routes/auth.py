@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Form, Response
+from fastapi import Form, Request, Response
 from sqlalchemy import delete, select
 
 from playcall.models import ApiKey, ApiKeyId, ApiKeySpec, Me, NewApiKey, Page, Scope, TokenPair, UserId
 from playcall.server.answers import model_response
 from playcall.server.auth.accounts import add_api_key
-from playcall.server.auth.passwords import verify_password
-from playcall.server.auth.tokens import InvalidTokenError
+from playcall.server.auth.passwords import MAX_BYTES
+from playcall.server.auth.tokens import InvalidTokenError, ReusedTokenError
 from playcall.server.dependencies import CallerDep, CoreDep, DatabaseDep, DeadlineDep
+from playcall.server.doorkeeper import peer_name
 from playcall.server.problems import ApiError, not_found
-from playcall.server.store.tables import ApiKeyRow, UserRow
+from playcall.server.store.tables import ApiKeyRow
 
-from .routing import api_router, problems
+from .routing import DELETED, api_router, problems, success
 
 __all__ = ["router"]
 
@@ -29,15 +30,25 @@ _NO_STORE = {"Cache-Control": "no-store"}
 @router.post(
     "/auth/token",
     response_model=TokenPair,
-    responses=problems(400),
     summary="Tokens for a password or a refresh token (OAuth2 form)",
+    responses=success(200, "A new pair.", "Cache-Control")
+    | problems(
+        "invalid_grant",
+        "oauth:invalid_request",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "bad_request",
+        "too_many_sign_ins",
+        "rate_limited",
+    ),
 )
 async def auth_token(
+    request: Request,
     core: CoreDep,
     deadline: DeadlineDep,
     grant_type: Annotated[str, Form()],
     username: Annotated[str | None, Form(max_length=200)] = None,
-    password: Annotated[str | None, Form(max_length=1_000)] = None,
+    password: Annotated[str | None, Form(max_length=MAX_BYTES)] = None,
     refresh_token: Annotated[str | None, Form(max_length=1_000)] = None,
     scope: Annotated[
         str, Form(description="`read` gives tokens that may only read; `full`, or nothing, those that may do all.")
@@ -46,14 +57,17 @@ async def auth_token(
     if grant_type == "password":
         if username is None or password is None:
             raise _oauth_error("invalid_request", "the password grant needs username and password")
-        pair = await _by_password(core, deadline, username, password, _scope_of(scope))
+        peer = peer_name(None if request.client is None else request.client.host)
+        pair = await _by_password(core, deadline, username, password, _scope_of(scope), peer)
     elif grant_type == "refresh_token":
         if refresh_token is None:
             raise _oauth_error("invalid_request", "the refresh_token grant needs refresh_token")
         try:
-            async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
-                pair = await core.tokens.refresh(tx.session, refresh_token)
+            pair = await core.tokens.refresh(core.database, refresh_token, wait_seconds=deadline.remaining_seconds())
         except InvalidTokenError as error:
+            if isinstance(error, ReusedTokenError):
+                await core.sockets.revoke(error.family_id)
+                core.database.signals.publish("credential_revoked", error.family_id)
             raise _oauth_error("invalid_grant", str(error)) from None
     else:
         raise _oauth_error("unsupported_grant_type", "grant_type is password or refresh_token")
@@ -74,10 +88,11 @@ def _scope_of(asked: str) -> Scope:
         raise _oauth_error("invalid_scope", f"scope is {' or '.join(Scope)}") from None
 
 
-async def _by_password(core: CoreDep, deadline: DeadlineDep, username: str, password: str, scope: Scope) -> TokenPair:
-    async with core.database.read() as session:
-        user = (await session.execute(select(UserRow).where(UserRow.username == username))).scalar_one_or_none()
-    if not await verify_password(password, user.password_hash if user else None) or user is None:
+async def _by_password(
+    core: CoreDep, deadline: DeadlineDep, username: str, password: str, scope: Scope, peer: str
+) -> TokenPair:
+    user = await core.sign_in.user(username, password, peer=peer, deadline=deadline)
+    if user is None:
         raise _oauth_error("invalid_grant", "the user name or the password is wrong")
     async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
         return await core.tokens.issue(tx.session, user, scope)
@@ -107,7 +122,13 @@ async def api_keys_list(caller: CallerDep, database: DatabaseDep) -> Page[ApiKey
         return Page[ApiKey](items=[_api_key_of(row) for row in rows])
 
 
-@router.post("/auth/api-keys", response_model=NewApiKey, status_code=201, summary="A new API key; shown this once")
+@router.post(
+    "/auth/api-keys",
+    response_model=NewApiKey,
+    status_code=201,
+    summary="A new API key; shown this once",
+    responses=success(201, "It has been made; this is the only answer with its secret.", "Cache-Control"),
+)
 async def api_keys_create(
     spec: ApiKeySpec, caller: CallerDep, database: DatabaseDep, deadline: DeadlineDep
 ) -> Response:
@@ -116,7 +137,12 @@ async def api_keys_create(
     return model_response(key, status=201, headers=_NO_STORE)
 
 
-@router.delete("/auth/api-keys/{key_id}", status_code=204, responses=problems(404), summary="Revoke an API key")
+@router.delete(
+    "/auth/api-keys/{key_id}",
+    status_code=204,
+    summary="Revoke an API key",
+    responses=DELETED | problems("api_key_not_found"),
+)
 async def api_keys_delete(key_id: ApiKeyId, caller: CallerDep, core: CoreDep, deadline: DeadlineDep) -> Response:
     """It is refused from now on; sockets that were opened with it are closed."""
     async with core.database.write(wait_seconds=deadline.remaining_seconds()) as tx:
@@ -126,6 +152,7 @@ async def api_keys_delete(key_id: ApiKeyId, caller: CallerDep, core: CoreDep, de
         if deleted.one_or_none() is None:
             raise not_found("api_key")
     await core.sockets.revoke(key_id)
+    core.database.signals.publish("credential_revoked", key_id)
     return model_response(None, status=204)
 
 

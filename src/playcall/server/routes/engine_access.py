@@ -15,8 +15,9 @@ from playcall.server.auth.caller import Caller
 from playcall.server.dependencies import CoreDep
 from playcall.server.engine import Engine
 from playcall.server.problems import ApiError, invalid, not_found
+from playcall.server.promises import may_answer
 from playcall.server.store.tables import OwnedRow, ToolRow
-from playcall.server.tools import ToolFailure, builtin_tools, installed_tool
+from playcall.server.tools import ToolFailure, builtin_tools, installed_tool, quick_problems
 
 __all__ = ["EngineDep", "decode_number", "decode_place", "encode_place", "own_row", "require_parameters"]
 
@@ -25,6 +26,7 @@ RowT = TypeVar("RowT", bound=OwnedRow)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
+@may_answer("engine_unavailable")
 def _engine(core: CoreDep) -> Engine:
     """
     Raises:
@@ -56,20 +58,24 @@ async def own_row(
 def require_parameters(tool: ToolRow, parameters: JsonObject) -> None:
     """The parameters of a call, against what the tool takes, its defaults included.
 
-    An HTTP endpoint's are for itself to judge.
+    An HTTP endpoint's are checked by its schema, here if that is quick, else before it is called.
 
     Raises:
         ApiError: 422; `loc` starts at `body`, `parameters`.
     """
     definition = None
+    given = {**tool.defaults, **parameters}
     if tool.kind == "builtin":
-        definition = builtin_tools().get(tool.name)
+        definition = builtin_tools(with_shell=True).get(tool.name)  # it is registered, so it is on
     elif tool.kind == "installed":
         try:
             definition = installed_tool(tool.implementation or "")
         except ToolFailure:
             return  # the task says so when it comes to it: the package may be back by then
-    problems = [] if definition is None else definition.check({**tool.defaults, **parameters})
+    if tool.kind == "http":
+        problems = quick_problems(tool.parameters, given) or []
+    else:
+        problems = [] if definition is None else definition.check(given)
     if problems:
         errors = [FieldProblem(loc=["body", "parameters", *p.loc], msg=p.msg, type=p.type) for p in problems]
         raise invalid(f"{tool.name} refuses its parameters: {problems[0].msg}", errors)

@@ -14,14 +14,14 @@ from playcall.server.answers import CURSOR_HEADER
 from playcall.server.dependencies import CallerDep, CoreDep, DeadlineDep
 from playcall.server.log import LogGap, read_log, read_place
 from playcall.server.log.wake import Waiter
-from playcall.server.problems import ApiError, invalid
+from playcall.server.problems import ApiError, invalid, unauthenticated
 from playcall.server.sockets.encoding import encode, events_frames
 from playcall.server.sockets.filtering import TypeFilter, type_filter
 from playcall.server.sockets.registry import Sockets
 from playcall.server.sockets.subscription import FORBIDDEN, READ_EVENTS
 from playcall.server.store.database import Database
 
-from .routing import api_router, problems
+from .routing import api_router, problems, success
 
 __all__ = ["router"]
 
@@ -31,7 +31,12 @@ MAX_ANSWER_BYTES = 1_048_576
 """An answer ends when it has grown beyond this; the next request goes on from there."""
 
 
-@router.get("/events", response_model=EventPage, responses=problems(400), summary="A topic's events after a cursor")
+@router.get(
+    "/events",
+    response_model=EventPage,
+    summary="A topic's events after a cursor",
+    responses=success(200, "Frames, and how far they go.", "X-Event-Cursor") | problems("forbidden"),
+)
 async def events_list(
     request: Request,
     caller: CallerDep,
@@ -63,6 +68,8 @@ async def events_list(
             if wait_seconds:
                 wait = min(wait_seconds, core.settings.max_wait_seconds, deadline.remaining_seconds() * 0.9)
                 await _wait(reading, waiter, core.sockets, request, wait)
+                if await core.gate.is_revoked(caller):  # meanwhile
+                    raise unauthenticated("the credentials have been revoked")
     frames = ",".join(reading.frames)
     at_id = "" if cursor.event_id is None else f',"at_id":{json.dumps(cursor.event_id)}'
     body = (
@@ -70,6 +77,34 @@ async def events_list(
         f',"frames":[{frames}]}}'
     )
     return Response(body.encode(), 200, {CURSOR_HEADER: str(reading.cursor)}, "application/json")
+
+
+@router.get(
+    "/ws",
+    status_code=101,
+    response_class=Response,
+    response_description="The socket is open; docs/realtime-protocol.md says what goes over it.",
+    responses=problems(
+        "ambiguous_credentials",
+        "unknown_subprotocol",
+        "unauthenticated",
+        "upgrade_required",
+        "origin_refused",
+        "too_many_connects",
+        "too_many_sockets",
+        "draining",
+        "database_unavailable",
+    ),
+    openapi_extra={"security": [{}, {"ApiKey": []}, {"Token": []}]},
+    summary="The events' WebSocket",
+)
+async def events_socket() -> Response:
+    """An upgrade to WebSocket with the subprotocol `playcall.v1`; credentials come with it, or in the first frame.
+
+    What asks for it without an upgrade is told so (RFC 9110 section 15.5.22).
+    """
+    # Upgrades go to the endpoint of the same path in `sockets`, and never come here.
+    raise ApiError(426, "upgrade_required", "this is a WebSocket: ask for an upgrade", headers={"Upgrade": "websocket"})
 
 
 async def _wait(reading: _Reading, waiter: Waiter, sockets: Sockets, request: Request, seconds: float) -> None:

@@ -26,20 +26,22 @@ from playcall.models.topic import PLAYBOOKS
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
 from playcall.server.clock import utc_now
-from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
+from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep, SettingsDep
 from playcall.server.documents import JSON_TYPES, YAML_TYPES, Document, DocumentError, read_document
+from playcall.server.engine.prompts import ModelEndpoint
 from playcall.server.engine.validate import validate_playbook
 from playcall.server.ids import new_id
 from playcall.server.locations import field_problems
 from playcall.server.log import NewEvent, TopicEntry, read_topic
 from playcall.server.paging import PageRequestDep, read_page
 from playcall.server.problems import ApiError, not_found
+from playcall.server.settings import Settings
 from playcall.server.store.database import Database, Transaction
 from playcall.server.store.resources import agent_of, playbook_of, tool_of
 from playcall.server.store.tables import AgentRow, PlaybookLabelRow, PlaybookRow, ToolRow
 
 from .changes import apply_changes, flush_named, sent_fields
-from .routing import api_router, problems
+from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
 
@@ -51,9 +53,16 @@ _ATTEMPTS = 5
 _SCHEMA = {"schema": {"$ref": "#/components/schemas/PlaybookSpec"}}
 _BODY = {"requestBody": {"required": True, "content": {JSON_TYPES[0]: _SCHEMA, YAML_TYPES[0]: _SCHEMA}}}
 """The body is read by hand, because it may be YAML; so the document must be told of it by hand."""
+_ANY = {"schema": {"description": "A playbook, or what should become one: whatever is wrong with it is the answer."}}
+_ANY_BODY = {"requestBody": {"required": True, "content": {JSON_TYPES[0]: _ANY, YAML_TYPES[0]: _ANY}}}
 
 
-@router.get("/playbooks", response_model=Page[Playbook], summary="One's playbooks")
+@router.get(
+    "/playbooks",
+    response_model=Page[Playbook],
+    summary="One's playbooks",
+    responses=LISTED,
+)
 async def playbooks_list(
     caller: CallerDep,
     database: DatabaseDep,
@@ -88,12 +97,14 @@ async def playbooks_list(
     "/playbooks",
     response_model=Playbook,
     status_code=201,
-    responses=problems(400, 409, 413, 415),
     openapi_extra=_BODY,
     summary="A new playbook, from JSON or YAML",
+    responses=MADE | problems("name_taken", "playbook_invalid", "body_too_large", "unsupported_media_type"),
 )
-async def playbooks_create(request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep) -> Response:
-    judgement = await _judge(database, caller, await _read(request))
+async def playbooks_create(
+    request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep, settings: SettingsDep
+) -> Response:
+    judgement = await _judge(database, settings, caller, await _read(request))
     async with command.begin() as tx:
         spec = judgement.accepted()
         now = utc_now()
@@ -110,19 +121,26 @@ async def playbooks_create(request: Request, caller: CallerDep, command: Command
 @router.post(
     "/playbooks/validate",
     response_model=PlaybookValidation,
-    responses=problems(400, 413, 415),
-    openapi_extra=_BODY,
+    openapi_extra=_ANY_BODY,
     summary="What is wrong with a playbook; nothing is stored",
+    responses=problems("body_too_large", "unsupported_media_type"),
 )
-async def playbooks_validate(request: Request, caller: CallerDep, database: DatabaseDep) -> PlaybookValidation:
+async def playbooks_validate(
+    request: Request, caller: CallerDep, database: DatabaseDep, settings: SettingsDep
+) -> PlaybookValidation:
     try:
         document = await read_document(await request.body(), request.headers.get("content-type"))
     except DocumentError as error:
         return _verdict([error.problem])
-    return _verdict((await _judge(database, caller, document)).errors)
+    return _verdict((await _judge(database, settings, caller, document)).errors)
 
 
-@router.get("/playbooks/{playbook_id}", response_model=Playbook, responses=problems(404), summary="One playbook")
+@router.get(
+    "/playbooks/{playbook_id}",
+    response_model=Playbook,
+    summary="One playbook",
+    responses=STATE | problems("playbook_not_found"),
+)
 async def playbooks_get(
     playbook_id: PlaybookId, request: Request, caller: CallerDep, database: DatabaseDep
 ) -> Response:
@@ -135,16 +153,22 @@ async def playbooks_get(
 @router.put(
     "/playbooks/{playbook_id}",
     response_model=Playbook,
-    responses=problems(400, 404, 409, 412, 413, 415),
     openapi_extra=_BODY,
     summary="Replace a playbook, from JSON or YAML",
+    responses=CHANGED
+    | problems("playbook_not_found", "name_taken", "version_mismatch", "playbook_invalid", "unsupported_media_type"),
 )
 async def playbooks_replace(
-    playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep
+    playbook_id: PlaybookId,
+    request: Request,
+    caller: CallerDep,
+    command: CommandDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
 ) -> Response:
-    judgement = await _judge(database, caller, await _read(request))
+    judgement = await _judge(database, settings, caller, await _read(request))
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, playbook_id)
+        row = await _own(tx.session, caller, playbook_id, lock=True)
         require_match(request, row.version)
         playbook = await _store(tx, row, _columns(judgement.accepted()))
         return command.answer(playbook, version=row.version)
@@ -153,8 +177,8 @@ async def playbooks_replace(
 @router.patch(
     "/playbooks/{playbook_id}",
     response_model=Playbook,
-    responses=problems(400, 404, 409, 412, 413),
     summary="Change fields of a playbook",
+    responses=CHANGED | problems("playbook_not_found", "name_taken", "version_mismatch", "playbook_invalid", "busy"),
 )
 async def playbooks_update(
     playbook_id: PlaybookId,
@@ -163,14 +187,15 @@ async def playbooks_update(
     caller: CallerDep,
     command: CommandDep,
     database: DatabaseDep,
+    settings: SettingsDep,
 ) -> Response:
     """What comes of it is validated as a whole."""
     sent = sent_fields(patch)
     for _ in range(_ATTEMPTS):
-        judged = await _judge_patched(database, caller, playbook_id, sent)
+        judged = await _judge_patched(database, settings, caller, playbook_id, sent)
         try:
             async with command.begin() as tx:
-                row = await _own(tx.session, caller, playbook_id)
+                row = await _own(tx.session, caller, playbook_id, lock=True)
                 require_match(request, row.version)
                 if judged is None or judged[0] != row.version:
                     raise _ChangedMeanwhileError
@@ -183,14 +208,17 @@ async def playbooks_update(
 
 
 @router.delete(
-    "/playbooks/{playbook_id}", status_code=204, responses=problems(400, 404, 412), summary="Delete a playbook"
+    "/playbooks/{playbook_id}",
+    status_code=204,
+    summary="Delete a playbook",
+    responses=DELETED | problems("playbook_not_found", "version_mismatch"),
 )
 async def playbooks_delete(
     playbook_id: PlaybookId, request: Request, caller: CallerDep, command: CommandDep
 ) -> Response:
     """Its runs stay, and those under way go on: a run keeps the playbook that it was started with."""
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, playbook_id)
+        row = await _own(tx.session, caller, playbook_id, lock=True)
         require_match(request, row.version)
         await tx.session.execute(delete(PlaybookLabelRow).where(PlaybookLabelRow.playbook_id == playbook_id))
         await tx.session.delete(row)
@@ -237,7 +265,7 @@ async def _read(request: Request) -> Document:
         raise _refused([error.problem]) from None
 
 
-async def _judge(database: Database, caller: Caller, document: Document) -> _Judgement:
+async def _judge(database: Database, settings: Settings, caller: Caller, document: Document) -> _Judgement:
     """Beside the agents and tools that are stored now.
 
     Before the transaction and in a thread: it takes a while, in which neither writers nor this process should wait.
@@ -256,22 +284,28 @@ async def _judge(database: Database, caller: Caller, document: Document) -> _Jud
             .scalars()
             .all()
         )
-    return await asyncio.to_thread(_judge_beside, document, agents, tools)
+    endpoint = ModelEndpoint.of(settings)
+    return await asyncio.to_thread(_judge_beside, document, agents, tools, endpoint)
 
 
-def _judge_beside(document: Document, agents: Sequence[AgentRow], tools: Sequence[ToolRow]) -> _Judgement:
+def _judge_beside(
+    document: Document, agents: Sequence[AgentRow], tools: Sequence[ToolRow], endpoint: ModelEndpoint
+) -> _Judgement:
     try:
         spec = PlaybookSpec.model_validate(document.value)
     except ValidationError as error:
         return _Judgement(None, document.place(field_problems(error, document.value)))
     errors = validate_playbook(
-        spec, agents={row.name: agent_of(row) for row in agents}, tools={row.name: tool_of(row) for row in tools}
+        spec,
+        agents={row.name: agent_of(row) for row in agents},
+        tools={row.name: tool_of(row) for row in tools},
+        why_no_model=endpoint.refusal,
     )
     return _Judgement(spec, document.place(errors))
 
 
 async def _judge_patched(
-    database: Database, caller: Caller, playbook_id: str, sent: dict[str, Any]
+    database: Database, settings: Settings, caller: Caller, playbook_id: str, sent: dict[str, Any]
 ) -> tuple[int, _Judgement] | None:
     """The version that the change was tried on, and what comes of it; None if there is no such playbook (now)."""
     async with database.read() as session:
@@ -279,7 +313,7 @@ async def _judge_patched(
     if row is None:
         return None
     merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
-    return row.version, await _judge(database, caller, Document(merged))
+    return row.version, await _judge(database, settings, caller, Document(merged))
 
 
 def _refused(errors: Sequence[FieldProblem]) -> ApiError:
@@ -343,16 +377,14 @@ def _emit(tx: Transaction, row: PlaybookRow, type: str) -> Playbook:
     return playbook
 
 
-async def _own(session: AsyncSession, caller: Caller, playbook_id: str) -> PlaybookRow:
-    row = await _find(session, caller, playbook_id)
+async def _own(session: AsyncSession, caller: Caller, playbook_id: str, *, lock: bool = False) -> PlaybookRow:
+    """With `lock`, nobody else changes it before the transaction ends: its version is not raised twice from the same."""
+    row = await _find(session, caller, playbook_id, lock=lock)
     if row is None:
         raise not_found("playbook")
     return row
 
 
-async def _find(session: AsyncSession, caller: Caller, playbook_id: str) -> PlaybookRow | None:
-    return (
-        await session.execute(
-            select(PlaybookRow).where(PlaybookRow.id == playbook_id, PlaybookRow.owner_id == caller.user_id)
-        )
-    ).scalar_one_or_none()
+async def _find(session: AsyncSession, caller: Caller, playbook_id: str, *, lock: bool = False) -> PlaybookRow | None:
+    statement = select(PlaybookRow).where(PlaybookRow.id == playbook_id, PlaybookRow.owner_id == caller.user_id)
+    return (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()

@@ -5,19 +5,40 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic_core import from_json
+from starlette.datastructures import FormData
 
 from playcall import models
-from playcall.models import Problem
 from playcall.server.nesting import MAX_LEVELS, is_deeper, items_of
+from playcall.server.nul import has_nul, nul_refused, require_no_nul_in_json, require_no_nul_in_url
+from playcall.server.problem_kinds import kind_of
 from playcall.server.problems import ApiError
+from playcall.server.promises import promises_of
 
-__all__ = ["api_router", "parse_json", "problems"]
+__all__ = [
+    "CHANGED",
+    "DELETED",
+    "LISTED",
+    "MADE",
+    "PROBLEMS",
+    "PROMISES",
+    "READS",
+    "STATE",
+    "api_router",
+    "parse_json",
+    "problems",
+    "reading",
+    "success",
+]
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_LONG_NOUNS: Final = ("api_keys",)
+"""Nouns of more than one word."""
 
 
 def _build_models() -> None:
@@ -33,28 +54,48 @@ def _build_models() -> None:
 
 _build_models()
 
-_MEANINGS = {
-    400: "What was sent cannot be read at all.",
-    401: "No valid credentials.",
-    403: "The credentials may not do this.",
-    404: "No such resource, or it belongs to somebody else.",
-    409: "It does not go with what is stored.",
-    411: "There is no body, and no word of its length.",
-    412: "It has been changed meanwhile (If-Match).",
-    413: "Too large.",
-    415: "A media type that this route does not read.",
-    416: "It has no such part (Range).",
-    422: "What was sent can be read, but fields of it cannot be taken.",
-    429: "Too many requests.",
-    503: "Cannot be done now; try again.",
-    504: "The caller's deadline was over first; nothing has been changed.",
-    507: "The server has no room for it.",
-}
+_PLACES: Final = "#/components/headers/"
+
+PROBLEMS: Final = "x-problems"
+"""Where a response of the document holds the codes of its problems, until the document is put right."""
+PROMISES: Final = "x-promises"
+"""Where an operation holds what its dependencies read and may answer with; until then, too."""
+READS: Final = "x-reads"
+"""Where an operation holds what headers it reads itself; until then, too."""
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems of a route, for its documentation. `Any` is FastAPI's own type for this."""
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with by itself: the rest is its dependencies' (`promises.may_answer`).
+
+    `Any` is FastAPI's own type for this.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind, code in ((kind_of(code), code) for code in codes):
+        found.setdefault(kind.status, {PROBLEMS: []})[PROBLEMS].append(code)
+    return found
+
+
+def success(status: int, description: str, *headers: str, **more: Any) -> dict[int | str, dict[str, Any]]:
+    """An answer that is no problem, with its headers; their components have the same names. `Any` as above.
+
+    `more` is FastAPI's: `model`, or `content`.
+    """
+    sent = {name: {"$ref": _PLACES + name} for name in headers}
+    return {status: {"description": description, "headers": sent, **more}}
+
+
+def reading(*headers: str) -> dict[str, Any]:
+    """As `openapi_extra`: headers of the request that a route looks at by itself. `Any` as above."""
+    return {READS: list(headers)}
+
+
+LISTED: Final = success(200, "A page of them; the first one with the collection's cursor.", "X-Event-Cursor")
+STATE: Final = success(200, "As it stands.", "ETag", "X-Event-Cursor") | success(
+    304, "The caller's version is still true (`If-None-Match`).", "ETag", "X-Event-Cursor"
+)
+MADE: Final = success(201, "It has been made.", "ETag", "Location")
+CHANGED: Final = success(200, "As it stands now.", "ETag")
+DELETED: Final = success(204, "It is gone.")
 
 
 def parse_json(body: bytes) -> Any:
@@ -62,7 +103,7 @@ def parse_json(body: bytes) -> Any:
     be anything.
 
     Raises:
-        ApiError: 400 `invalid_json`, saying where.
+        ApiError: 400 `invalid_json`, saying where; 422: a text in it has NUL.
     """
     try:
         value = from_json(body, allow_inf_nan=False)
@@ -73,6 +114,7 @@ def parse_json(body: bytes) -> Any:
         raise ApiError(400, "invalid_json", f"the body is nested more than {MAX_LEVELS} levels deep")
     if _MAY_OVERFLOW.search(body) and not _is_finite(value):
         raise ApiError(400, "invalid_json", "the body has a number that is too large for a double (RFC 8259 section 6)")
+    require_no_nul_in_json(body, value)
     return value
 
 
@@ -97,22 +139,50 @@ class _StrictRequest(Request):
             self._json = parse_json(await self.body())
         return self._json
 
+    async def _get_form(self, **bounds: Any) -> FormData:
+        """What `form` awaits; it is no part of Starlette's surface, so a test sends a form with NUL. `Any`: its bounds are
+        its own affair."""
+        form = await super()._get_form(**bounds)
+        places = [("body", name) for name, value in form.multi_items() if has_nul(name) or has_nul(value)]
+        if places:
+            raise nul_refused(places)
+        return form
+
 
 class _StrictRoute(APIRoute):
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """`Any`: FastAPI's own types of these."""
+        super().__init__(path, endpoint, **options)
+        unsafe = not (self.methods or set()) <= SAFE_METHODS
+        codes: dict[str, None] = {}
+        reads: dict[str, None] = {}
+        sends: dict[str, None] = {}
+        for promise in promises_of(self.dependant):
+            codes.update(dict.fromkeys(promise.codes + (promise.unsafe_codes if unsafe else ())))
+            reads.update(dict.fromkeys(promise.reads))
+            sends.update(dict.fromkeys(promise.sends))
+        self.openapi_extra = {
+            **(self.openapi_extra or {}),
+            PROMISES: {"codes": list(codes), "reads": list(reads), "sends": list(sends)},
+        }
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            require_no_nul_in_url(request)
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict
 
 
 def api_router(tag: str) -> APIRouter:
-    """The router of one noun. A route's function name is its operation id: `playbooks_list`."""
-    return APIRouter(
-        tags=[tag],
-        route_class=_StrictRoute,
-        responses=problems(401, 403, 422, 503, 504),
-        generate_unique_id_function=lambda route: route.name,
-    )
+    """The router of one noun. A route's function is called NOUN_VERB, which makes its operation id NOUN.VERB: that is
+    also how a client calls it (`playbooks.list`).
+    """
+    return APIRouter(tags=[tag], route_class=_StrictRoute, generate_unique_id_function=_operation_id)
+
+
+def _operation_id(route: APIRoute) -> str:
+    noun = next((noun for noun in _LONG_NOUNS if route.name.startswith(f"{noun}_")), route.name.partition("_")[0])
+    return f"{noun}.{route.name.removeprefix(f'{noun}_')}"

@@ -25,13 +25,15 @@ from playcall.server.store.database import Transaction
 from playcall.server.store.tables import EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
 
 from .engine_access import EngineDep, decode_number, encode_place, own_row
-from .routing import api_router, problems
+from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
 
 router = api_router("runs")
 
 _LEVELS = [level.value for level in LogLevel]
+_LAST_POSITION = 2**31 - 1
+"""Beyond it PostgreSQL takes no number into a comparison with the column, and there is no step."""
 _LOG_BATCH = 1_000
 """Rows read at a time where a level leaves some out."""
 
@@ -40,8 +42,8 @@ _LOG_BATCH = 1_000
     "/playbooks/{playbook_id}/runs",
     response_model=Run,
     status_code=201,
-    responses=problems(400, 404),
     summary="Start a run",
+    responses=MADE | problems("playbook_not_found", "inputs_invalid"),
 )
 async def playbooks_run(
     playbook_id: PlaybookId,
@@ -62,7 +64,12 @@ async def playbooks_run(
         return _created(command, run)
 
 
-@router.get("/runs", response_model=Page[Run], summary="One's runs")
+@router.get(
+    "/runs",
+    response_model=Page[Run],
+    summary="One's runs",
+    responses=LISTED,
+)
 async def runs_list(
     caller: CallerDep,
     database: DatabaseDep,
@@ -83,7 +90,12 @@ async def runs_list(
     return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
 
 
-@router.get("/runs/{run_id}", response_model=Run, responses=problems(404), summary="One run")
+@router.get(
+    "/runs/{run_id}",
+    response_model=Run,
+    summary="One run",
+    responses=STATE | problems("run_not_found"),
+)
 async def runs_get(run_id: RunId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
     async with database.read() as session:
         row = await own_row(session, RunRow, caller, run_id, "run")
@@ -92,7 +104,10 @@ async def runs_get(run_id: RunId, request: Request, caller: CallerDep, database:
 
 
 @router.delete(
-    "/runs/{run_id}", status_code=204, responses=problems(400, 404, 409, 412), summary="Delete a run that has ended"
+    "/runs/{run_id}",
+    status_code=204,
+    summary="Delete a run that has ended",
+    responses=DELETED | problems("run_not_found", "run_not_ended", "run_needed", "version_mismatch"),
 )
 async def runs_delete(
     run_id: RunId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -108,7 +123,10 @@ async def runs_delete(
 
 
 @router.post(
-    "/runs/{run_id}/cancel", response_model=Run, responses=problems(400, 404, 409, 412), summary="Stop a run for good"
+    "/runs/{run_id}/cancel",
+    response_model=Run,
+    summary="Stop a run for good",
+    responses=CHANGED | problems("run_not_found", "run_ended", "version_mismatch"),
 )
 async def runs_cancel(
     run_id: RunId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -122,8 +140,8 @@ async def runs_cancel(
 @router.post(
     "/runs/{run_id}/pause",
     response_model=Run,
-    responses=problems(400, 404, 409, 412),
     summary="Pause before its next step",
+    responses=CHANGED | problems("run_not_found", "run_ended", "run_being_cancelled", "version_mismatch"),
 )
 async def runs_pause(
     run_id: RunId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -134,8 +152,8 @@ async def runs_pause(
 @router.post(
     "/runs/{run_id}/resume",
     response_model=Run,
-    responses=problems(400, 404, 409, 412),
     summary="Let a paused run go on",
+    responses=CHANGED | problems("run_not_found", "run_ended", "run_not_paused", "version_mismatch"),
 )
 async def runs_resume(
     run_id: RunId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -147,8 +165,8 @@ async def runs_resume(
     "/runs/{run_id}/retry",
     response_model=Run,
     status_code=201,
-    responses=problems(400, 404, 409),
     summary="A new run that reuses this one's finished outputs",
+    responses=MADE | problems("run_not_found", "run_not_ended"),
 )
 async def runs_retry(run_id: RunId, caller: CallerDep, command: CommandDep, engine: EngineDep) -> Response:
     async with command.begin() as tx:
@@ -156,10 +174,15 @@ async def runs_retry(run_id: RunId, caller: CallerDep, command: CommandDep, engi
         return _created(command, await engine.commands.retry_run(tx, row))
 
 
-@router.get("/runs/{run_id}/steps", response_model=Page[RunStep], responses=problems(404), summary="A run's steps")
+@router.get(
+    "/runs/{run_id}/steps",
+    response_model=Page[RunStep],
+    summary="A run's steps",
+    responses=LISTED | problems("run_not_found"),
+)
 async def runs_steps(run_id: RunId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep) -> Response:
     """In the playbook's order."""
-    after = -1 if page.cursor is None else decode_number(page.cursor)
+    after = -1 if page.cursor is None else min(decode_number(page.cursor), _LAST_POSITION)
     async with database.read() as session:
         await own_row(session, RunRow, caller, run_id, "run")
         statement = select(RunStepRow).where(RunStepRow.run_id == run_id, RunStepRow.position > after)
@@ -171,7 +194,12 @@ async def runs_steps(run_id: RunId, caller: CallerDep, database: DatabaseDep, pa
     return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
 
 
-@router.get("/runs/{run_id}/logs", response_model=Page[LogLine], responses=problems(404), summary="A run's log")
+@router.get(
+    "/runs/{run_id}/logs",
+    response_model=Page[LogLine],
+    summary="A run's log",
+    responses=LISTED | problems("run_not_found"),
+)
 async def runs_logs(
     run_id: RunId,
     caller: CallerDep,

@@ -13,25 +13,32 @@ from playcall.models import AgentId, FieldProblem, Page, Task, TaskId, TaskPatch
 from playcall.models.topic import TASKS, agent_topic, task_topic
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
-from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
+from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep, SettingsDep
 from playcall.server.engine.announce import announce_task
+from playcall.server.engine.prompts import ModelEndpoint, is_prompt
 from playcall.server.engine.records import task_of
 from playcall.server.log import read_topic
 from playcall.server.paging import PageRequest, PageRequestDep, read_page
 from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.database import Database
 from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
+from playcall.server.tools import why_missing
 
 from .changes import apply_changes, sent_fields
 from .engine_access import EngineDep, own_row, require_parameters
-from .routing import api_router, problems
+from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
 
 router = api_router("tasks")
 
 
-@router.get("/tasks", response_model=Page[Task], summary="One's tasks")
+@router.get(
+    "/tasks",
+    response_model=Page[Task],
+    summary="One's tasks",
+    responses=LISTED,
+)
 async def tasks_list(
     caller: CallerDep,
     database: DatabaseDep,
@@ -51,7 +58,12 @@ async def tasks_list(
     return await _page(database, caller, statement, page, filters, TASKS)
 
 
-@router.get("/agents/{agent_id}/tasks", response_model=Page[Task], responses=problems(404), summary="An agent's tasks")
+@router.get(
+    "/agents/{agent_id}/tasks",
+    response_model=Page[Task],
+    summary="An agent's tasks",
+    responses=LISTED | problems("agent_not_found"),
+)
 async def agents_tasks(
     agent_id: AgentId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep, status: str | None = None
 ) -> Response:
@@ -68,20 +80,28 @@ async def agents_tasks(
     "/tasks",
     response_model=Task,
     status_code=201,
-    responses=problems(400, 404),
     summary="Give an agent something to do",
+    responses=MADE | problems("agent_not_found"),
 )
-async def tasks_create(spec: TaskSpec, caller: CallerDep, command: CommandDep, engine: EngineDep) -> Response:
+async def tasks_create(
+    spec: TaskSpec, caller: CallerDep, command: CommandDep, engine: EngineDep, settings: SettingsDep
+) -> Response:
     async with command.begin() as tx:
         agent = await _agent(tx.session, caller, spec.agent)
-        tool = await _operation(tx.session, caller, agent, spec.operation)
-        require_parameters(tool, spec.parameters)
+        tool = await _operation(tx.session, caller, agent, spec.operation, ModelEndpoint.of(settings))
+        if tool is not None:
+            require_parameters(tool, spec.parameters)
         task = await engine.commands.create_task(tx, agent, spec)
         headers = {"Location": f"/api/v1/tasks/{task.id}"}
         return command.answer(task_of(task), status=201, version=task.version, headers=headers)
 
 
-@router.get("/tasks/{task_id}", response_model=Task, responses=problems(404), summary="One task")
+@router.get(
+    "/tasks/{task_id}",
+    response_model=Task,
+    summary="One task",
+    responses=STATE | problems("task_not_found"),
+)
 async def tasks_get(task_id: TaskId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
     async with database.read() as session:
         row = await own_row(session, TaskRow, caller, task_id, "task")
@@ -89,7 +109,12 @@ async def tasks_get(task_id: TaskId, request: Request, caller: CallerDep, databa
     return state_response(request, task_of(row), version=row.version, cursor=topic.at_head if topic else None)
 
 
-@router.patch("/tasks/{task_id}", response_model=Task, responses=problems(400, 404, 409, 412), summary="Change a task")
+@router.patch(
+    "/tasks/{task_id}",
+    response_model=Task,
+    summary="Change a task",
+    responses=CHANGED | problems("task_not_found", "task_not_editable", "version_mismatch"),
+)
 async def tasks_update(
     task_id: TaskId, patch: TaskPatch, request: Request, caller: CallerDep, command: CommandDep
 ) -> Response:
@@ -110,7 +135,10 @@ async def tasks_update(
 
 
 @router.post(
-    "/tasks/{task_id}/cancel", response_model=Task, responses=problems(400, 404, 409, 412), summary="Stop a task"
+    "/tasks/{task_id}/cancel",
+    response_model=Task,
+    summary="Stop a task",
+    responses=CHANGED | problems("task_not_found", "task_not_cancellable", "version_mismatch"),
 )
 async def tasks_cancel(
     task_id: TaskId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -126,7 +154,10 @@ async def tasks_cancel(
 
 
 @router.delete(
-    "/tasks/{task_id}", status_code=204, responses=problems(400, 404, 409, 412), summary="Delete a task that has ended"
+    "/tasks/{task_id}",
+    status_code=204,
+    summary="Delete a task that has ended",
+    responses=DELETED | problems("task_not_found", "task_not_ended", "task_of_run", "version_mismatch"),
 )
 async def tasks_delete(
     task_id: TaskId, request: Request, caller: CallerDep, command: CommandDep, engine: EngineDep
@@ -166,17 +197,33 @@ async def _agent(session: AsyncSession, caller: Caller, name_or_id: str) -> Agen
     return row
 
 
-async def _operation(session: AsyncSession, caller: Caller, agent: AgentRow, operation: str) -> ToolRow:
-    tool = await _tool(session, caller, operation) if operation in agent.tools else None
-    if tool is not None:
-        return tool
-    close = difflib.get_close_matches(operation, agent.tools, n=1)
-    problem = FieldProblem(
-        loc=["body", "operation"],
-        msg=f"the agent {agent.name!r} has no tool {operation!r}",
-        type="operation_unknown",
-        suggestion=close[0] if close else None,
-    )
+async def _operation(
+    session: AsyncSession, caller: Caller, agent: AgentRow, operation: str, endpoint: ModelEndpoint
+) -> ToolRow | None:
+    """The tool that the operation names; None for a prompt.
+
+    Raises:
+        ApiError: 422: it is neither, or no model can be asked.
+    """
+    tool = await _tool(session, caller, operation)
+    known = () if tool is None else (operation,)
+    close: list[str] = []
+    if is_prompt(operation, agent_model=agent.model, agent_tools=agent.tools, known=known):
+        why = endpoint.refusal(agent.model or "")
+        if why is None:
+            return None
+        reason, kind = f"{operation!r} is a prompt for the model of {agent.name!r}, and {why}", "model_unavailable"
+    elif operation in agent.tools:
+        if tool is not None:
+            return tool
+        reason, kind = (
+            f"the agent {agent.name!r} names a tool that is not registered: {why_missing(operation)}",
+            "tool_unknown",
+        )
+    else:
+        close = difflib.get_close_matches(operation, agent.tools, n=1)
+        reason, kind = f"the agent {agent.name!r} has no tool {operation!r}", "operation_unknown"
+    problem = FieldProblem(loc=["body", "operation"], msg=reason, type=kind, suggestion=close[0] if close else None)
     raise invalid(problem.msg, [problem])
 
 

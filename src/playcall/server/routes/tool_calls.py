@@ -36,7 +36,12 @@ _ANSWER_SECONDS = 0.5
 """What is left of the caller's time for the answer itself."""
 
 
-@router.post("/tools/{tool_id}/execute", response_model=ToolResult, responses=problems(400, 404), summary="Call a tool")
+@router.post(
+    "/tools/{tool_id}/execute",
+    response_model=ToolResult,
+    summary="Call a tool",
+    responses=problems("tool_not_found", "tool_failed", "task_not_found"),
+)
 async def tools_execute(
     tool_id: ToolId,
     call: ToolCall,
@@ -75,7 +80,10 @@ async def tools_execute(
 
 
 @router.get(
-    "/tools/{tool_id}/health", response_model=ToolHealth, responses=problems(404), summary="Could it be called?"
+    "/tools/{tool_id}/health",
+    response_model=ToolHealth,
+    summary="Could it be called?",
+    responses=problems("tool_not_found"),
 )
 async def tools_health(tool_id: ToolId, caller: CallerDep, database: DatabaseDep, settings: SettingsDep) -> ToolHealth:
     """An installed tool loads; an HTTP endpoint's server answers anything at all to HEAD (its secret headers are not
@@ -84,7 +92,8 @@ async def tools_health(tool_id: ToolId, caller: CallerDep, database: DatabaseDep
         tool = await _tool(session, caller, tool_id)
     begun = time.monotonic()
     try:
-        message = await _look(tool, ToolLimits(allow_private_addresses=settings.allow_private_addresses))
+        limits = ToolLimits(allow_private_addresses=settings.allow_private_addresses)
+        message = await _look(tool, limits, with_shell=settings.enable_shell)
         healthy = True
     except ToolFailure as failure:
         healthy, message = False, failure.message
@@ -94,9 +103,9 @@ async def tools_health(tool_id: ToolId, caller: CallerDep, database: DatabaseDep
     return ToolHealth(healthy=healthy, message=message, checked_at=utc_now(), latency_ms=latency_ms)
 
 
-async def _look(tool: ToolRow, limits: ToolLimits) -> str:
+async def _look(tool: ToolRow, limits: ToolLimits, *, with_shell: bool) -> str:
     if tool.kind == "builtin":
-        if tool.name not in builtin_tools():
+        if tool.name not in builtin_tools(with_shell=with_shell):
             raise ToolFailure("tool_unavailable", f"this server has no built-in tool {tool.name!r}")
         return "built in"
     if tool.kind == "installed":

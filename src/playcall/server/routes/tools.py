@@ -24,11 +24,11 @@ from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.database import Transaction
 from playcall.server.store.resources import tool_of
 from playcall.server.store.tables import AgentRow, ToolRow
-from playcall.server.tools import installed_names, installed_parameters
+from playcall.server.tools import installed_names, installed_parameters, why_no_schema
 from playcall.server.tools.http_request import check_url
 
 from .changes import apply_changes, flush_named, name_taken, sent_fields
-from .routing import api_router, problems
+from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
 
@@ -38,7 +38,12 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-@router.get("/tools", response_model=Page[Tool], summary="The tools one may use, built-in ones included")
+@router.get(
+    "/tools",
+    response_model=Page[Tool],
+    summary="The tools one may use, built-in ones included",
+    responses=LISTED,
+)
 async def tools_list(
     caller: CallerDep, database: DatabaseDep, page: PageRequestDep, kind: str | None = None
 ) -> Response:
@@ -52,7 +57,13 @@ async def tools_list(
     return model_response(answer, cursor=topic.at_head if topic and page.is_first else None)
 
 
-@router.post("/tools", response_model=Tool, status_code=201, responses=problems(400, 409), summary="Register a tool")
+@router.post(
+    "/tools",
+    response_model=Tool,
+    status_code=201,
+    summary="Register a tool",
+    responses=MADE | problems("name_taken"),
+)
 async def tools_create(spec: ToolSpec, caller: CallerDep, command: CommandDep) -> Response:
     async with command.begin() as tx:
         now = utc_now()
@@ -83,7 +94,12 @@ async def tools_create(spec: ToolSpec, caller: CallerDep, command: CommandDep) -
         return command.answer(tool, status=201, version=1, headers={"Location": f"/api/v1/tools/{row.id}"})
 
 
-@router.get("/tools/{tool_id}", response_model=Tool, responses=problems(404), summary="One tool")
+@router.get(
+    "/tools/{tool_id}",
+    response_model=Tool,
+    summary="One tool",
+    responses=STATE | problems("tool_not_found"),
+)
 async def tools_get(tool_id: ToolId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
     async with database.read() as session:
         row = await _visible_one(session, caller, tool_id)
@@ -91,7 +107,12 @@ async def tools_get(tool_id: ToolId, request: Request, caller: CallerDep, databa
     return state_response(request, tool_of(row), version=row.version, cursor=topic.at_head if topic else None)
 
 
-@router.patch("/tools/{tool_id}", response_model=Tool, responses=problems(400, 404, 409, 412), summary="Change a tool")
+@router.patch(
+    "/tools/{tool_id}",
+    response_model=Tool,
+    summary="Change a tool",
+    responses=CHANGED | problems("tool_not_found", "tool_builtin", "version_mismatch"),
+)
 async def tools_update(
     tool_id: ToolId, patch: ToolPatch, request: Request, caller: CallerDep, command: CommandDep
 ) -> Response:
@@ -110,7 +131,12 @@ async def tools_update(
         return command.answer(tool_of(row), version=row.version)
 
 
-@router.delete("/tools/{tool_id}", status_code=204, responses=problems(400, 404, 409, 412), summary="Delete a tool")
+@router.delete(
+    "/tools/{tool_id}",
+    status_code=204,
+    summary="Delete a tool",
+    responses=DELETED | problems("tool_not_found", "tool_builtin", "tool_in_use", "version_mismatch"),
+)
 async def tools_delete(tool_id: ToolId, request: Request, caller: CallerDep, command: CommandDep) -> Response:
     """Not while an agent names it: the agent has to let go of it first."""
     async with command.begin() as tx:
@@ -145,15 +171,17 @@ def _visible(caller: Caller) -> Any:
     return or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None))
 
 
-async def _visible_one(session: AsyncSession, caller: Caller, tool_id: str) -> ToolRow:
-    row = (await session.execute(select(ToolRow).where(ToolRow.id == tool_id, _visible(caller)))).scalar_one_or_none()
+async def _visible_one(session: AsyncSession, caller: Caller, tool_id: str, *, lock: bool = False) -> ToolRow:
+    statement = select(ToolRow).where(ToolRow.id == tool_id, _visible(caller))
+    row = (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
     if row is None:
         raise not_found("tool")
     return row
 
 
 async def _own(session: AsyncSession, caller: Caller, tool_id: str) -> ToolRow:
-    row = await _visible_one(session, caller, tool_id)
+    """Locked: nobody else changes it before the transaction ends, so its version is not raised twice from the same."""
+    row = await _visible_one(session, caller, tool_id, lock=True)
     if row.owner_id is None:
         raise ApiError(409, "tool_builtin", f"{row.name} is built in: it is everybody's, and stays as it is")
     return row
@@ -218,6 +246,8 @@ def _require_sense(row: ToolRow) -> None:
             wrong("url", "only an http tool has url", "not_for_this_kind")
         if row.secret_headers:
             wrong("secret_headers", "only an http tool has secret_headers", "not_for_this_kind")
+    if row.kind == ToolKind.HTTP and (why := why_no_schema(row.parameters)):
+        wrong("parameters", why, "schema")
     for name, value in row.secret_headers.items():
         # Never the value in the message: it is a secret.
         if not _HEADER_NAME.fullmatch(name) or not str(value).isprintable() or not str(value).isascii():

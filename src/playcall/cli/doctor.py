@@ -1,0 +1,77 @@
+"""`playcall doctor`: what stands between this machine and a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .failing import FAILED, USAGE, fail, in_one_sentence
+
+if TYPE_CHECKING:
+    from .doctor_findings import Diagnosis
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[URL]",
+            help="The backend; PLAYCALL_URL, or http://127.0.0.1:8000, if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", metavar="FILE", help="Trust the certificate authorities in FILE (PEM), and no others."),
+    ] = None,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=300, help="Seconds that each check may take.")
+    ] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Look at the way to a backend, at the backend, and at what it and this client know of each other.
+
+    Nothing is changed there. The key is read from PLAYCALL_API_KEY, a token from PLAYCALL_TOKEN. Ends with 0 if all is
+    well, with 1 if something is a problem, with 2 if it was called wrongly.
+
+    Example: playcall doctor https://playbooks.example
+    """
+    with in_one_sentence():
+        from ..config import auth_from_environment, url_from_environment
+        from .doctor_checks import examine
+
+        diagnosis = asyncio.run(
+            examine(
+                url if url is not None else url_from_environment(),
+                auth=auth_from_environment(),
+                context=_context(ca),
+                seconds=timeout_seconds,
+            )
+        )
+        if as_json:
+            typer.echo(json.dumps(_as_json(diagnosis), indent=2))
+        else:
+            from .doctor_view import show
+
+            show(diagnosis)
+    if not diagnosis.is_well:
+        raise typer.Exit(FAILED)
+
+
+def _context(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except OSError as error:  # an ssl.SSLError is one
+        fail(USAGE, f"the certificate authorities in {ca} cannot be read: {error.strerror or error}")
+
+
+def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
+    return {"well": diagnosis.is_well, **dataclasses.asdict(diagnosis)}
