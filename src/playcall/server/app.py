@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import cast
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import WebSocketRoute
 
-from . import error_handlers
+from . import error_handlers, metrics
 from .auth.gate import Gate
 from .auth.passwords import prepare_passwords
+from .auth.sign_in import SignIn
 from .auth.tokens import TokenIssuer
 from .caretaker import look_after
 from .dependencies import Core
 from .engine_port import EnginePort
 from .middleware import Envelope
 from .openapi_document import describe
-from .problems import ApiError
+from .origins import allow_origins
+from .rate_limit import RateLimit
+from .retention import Removes
 from .routes import agents, artifacts, auth, events, health, playbooks, runs, tasks, tool_calls, tools
+from .routes.metrics import metrics_route
 from .settings import Settings
 from .sockets.endpoint import WebSocketEndpoint
 from .sockets.registry import Sockets
@@ -54,14 +60,20 @@ def create_app(settings: Settings, database: Database, *, engine: EngineFactory 
     error_handlers.install(app)
     for module in (health, auth, playbooks, runs, artifacts, agents, tasks, tools, tool_calls, events):
         app.include_router(module.router, prefix=PREFIX)
-    app.include_router(_plain_ws(), prefix=PREFIX)
     app.router.routes.append(WebSocketRoute(f"{PREFIX}/ws", WebSocketEndpoint(settings)))
+    if settings.metrics_token is not None:
+        app.router.routes.append(metrics_route(settings.metrics_token))
     app.add_middleware(
         Envelope,
         max_request_seconds=settings.max_request_seconds,
         max_body_bytes=settings.max_body_bytes,
         takes_large_body=artifacts.takes_large_body,
+        rate_limit=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst)
+        if settings.requests_per_second
+        else None,
     )
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
     describe(app)
     return app
 
@@ -71,43 +83,47 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        if settings.metrics_token is not None:
+            metrics.turn_on(settings.metrics_dir)
+        signing_key = await database.meta(SIGNING_KEY)
         tokens = TokenIssuer(
-            await database.meta(SIGNING_KEY),
+            signing_key,
             access_seconds=settings.access_token_seconds,
             refresh_seconds=settings.refresh_token_seconds,
         )
         await prepare_passwords()
         gate = Gate(database, tokens)
         engine = make_engine(database, settings) if make_engine is not None else None
-        app.state.core = Core(settings, database, tokens, gate, Sockets(), engine)
+        sockets = Sockets()
+        app.state.core = Core(settings, database, tokens, gate, sockets, SignIn(database, signing_key), engine)
         app.state.engine = engine
         await settle_unfinished(database, settings.workspaces_dir)
-        if engine is not None:
-            await engine.launch()
-        caretaker = asyncio.create_task(
-            look_after(database, gate, event_retention_seconds=settings.event_retention_seconds),
-            name="playcall-caretaker",
-        )
-        try:
-            yield
-        finally:
-            caretaker.cancel()
-            await asyncio.wait([caretaker])
+        database.signals.on("credential_revoked", sockets.revoke)
+        async with database.signals.listening():
             if engine is not None:
-                await engine.shutdown()
-            await gate.write_down_use()
+                await engine.launch()
+            caretaker = asyncio.create_task(
+                look_after(
+                    database,
+                    gate,
+                    sockets,
+                    event_retention_seconds=settings.event_retention_seconds,
+                    run_retention_seconds=settings.run_retention_seconds,
+                    engine=cast("Removes | None", engine),
+                    workspaces=settings.workspaces_dir,
+                ),
+                name="playcall-caretaker",
+            )
+            try:
+                yield
+            finally:
+                caretaker.cancel()
+                await asyncio.wait([caretaker])
+                if engine is not None:
+                    await engine.shutdown()
+                with suppress(SQLAlchemyError, OSError):  # when keys were last used is not worth a failed end
+                    await gate.write_down_use()
+                if settings.metrics_token is not None:
+                    metrics.turn_off()
 
     return lifespan
-
-
-def _plain_ws() -> APIRouter:
-    router = APIRouter(include_in_schema=False)
-
-    async def ws() -> None:
-        """RFC 9110 section 15.5.22: what asks for it without an upgrade is told so."""
-        raise ApiError(
-            426, "upgrade_required", "this is a WebSocket: ask for an upgrade", headers={"Upgrade": "websocket"}
-        )
-
-    router.add_api_route("/ws", ws, methods=["GET"])
-    return router

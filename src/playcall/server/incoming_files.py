@@ -29,8 +29,16 @@ def require_whole(request: Request) -> None:
     """Whether the body is one, and says that it is all of the file.
 
     Raises:
-        ApiError: 400 `invalid_header`; 411 `length_required`: a request without a body would empty a file.
+        ApiError: 400 `invalid_header`; 411 `length_required`: a request without a body would empty a file; 415
+            `unsupported_media_type`: it is packed, and would be given back without a word of that.
     """
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        # RFC 9110 section 8.4: the coding is part of what the body is.
+        raise ApiError(
+            415,
+            "unsupported_media_type",
+            "a file is sent as it is, without a Content-Encoding; a packed file is one whose Content-Type says so",
+        )
     if "content-range" in request.headers:
         # RFC 9110 section 14.5: a part would be taken for the whole.
         raise ApiError(400, "invalid_header", "a file is sent whole: Content-Range is not taken here")

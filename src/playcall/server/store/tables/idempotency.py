@@ -1,4 +1,4 @@
-"""Answers already given, by idempotency key."""
+"""Answers already given, by idempotency key; kept for a while (`playcall.server.retention`)."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ class IdempotencyRow(Base):
     status: Mapped[int | None]
     headers: Mapped[JsonObject | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(index=True)

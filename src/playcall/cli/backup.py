@@ -1,0 +1,36 @@
+"""`playcall backup`: a copy of everything that a backend keeps, while it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .failing import FAILED, fail
+
+__all__ = ["backup"]
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where to: a folder that is missing, or empty.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="The folder that the server was started with.")
+    ] = Path("playcall-data"),
+) -> None:
+    """Copy a backend's data folder while it serves. With PostgreSQL use its own tools: docs/operations.md.
+
+    To put it back, start a server on the copy, or on a copy of that: playcall serve --data DIR. It holds secrets, as the
+    folder does.
+    """
+    try:
+        from playcall.server.backup import BackupError, back_up
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("playcall"):
+            raise
+        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
+    try:
+        copied = back_up(data.absolute(), target.absolute())
+    except BackupError as error:
+        fail(FAILED, str(error))
+    typer.echo(f"{target}: the database and {copied.files} files, {copied.size_bytes:,} bytes")
