@@ -359,6 +359,23 @@ async def test_retry_after_of_a_429_is_shared_by_all_callers_even_those_in_the_q
         assert all(moment - times[0] >= 0.15 for moment in times[1:])
 
 
+@pytest.mark.parametrize(("status", "completed"), [(429, 6), (503, 1)])
+async def test_a_429_that_says_when_costs_no_budget_and_any_other_retry_does(status: int, completed: int) -> None:
+    refused: set[str] = set()
+
+    async def handler(request: MockRequest) -> MockReply:
+        if request.path not in refused:
+            refused.add(request.path)
+            return MockAnswer(status, headers={"Retry-After-Ms": "1"})
+        return OK
+
+    policy = RetryPolicy(budget=1)
+    async with BaseAPIClient("http://b", transport=MockTransport(handler), retry=policy) as client:
+        calls = [client.get(f"/{number}") for number in range(6)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(not isinstance(each, Exception) for each in found) == completed
+
+
 async def test_a_shared_pause_past_the_deadline_is_told_at_once_and_is_not_offline() -> None:
     script = Script(MockAnswer(429, headers={"Retry-After": "40"}), OK)
     async with BaseAPIClient("http://b", transport=MockTransport(script)) as client:

@@ -357,7 +357,7 @@ class Engine:
             return Decision(None, "give up: the client was closed")
         if call.spent:
             return Decision(None, "give up: the body came from an iterator, and was read")
-        free = policy.budget is None or failure.in_progress or further
+        free = policy.budget is None or failure.in_progress or failure.is_paced or further
         decision = decide(
             failure,
             attempt=max(1, progress.failures),

@@ -45,6 +45,11 @@ class Failure:
         """The backend is still working on the first call with this key: it is asked again, not retried."""
         return self.code == IN_PROGRESS_CODE
 
+    @property
+    def is_paced(self) -> bool:
+        """The far end lets its callers come one after another, and has said when: no storm comes of coming then."""
+        return self.status == 429 and self.retry_after_seconds is not None
+
     def __str__(self) -> str:
         return self.kind.value if self.status is None else f"{self.status}{f' {self.code}' if self.code else ''}"
 
@@ -60,7 +65,7 @@ class RetryPolicy:
     it that is random: 1 is full jitter, anything from nothing to all of it, 0 none. A Retry-After wins over it.
 
     `budget` is how many retries a client may have in hand against storms; each call that succeeds earns a tenth of one
-    back. It is the client's: of a policy for one call, or of a clone, only None counts, and lifts the limit there.
+    back, and a 429 that said when to come costs none. It is the client's: of a policy for one call, or of a clone, only None counts, and lifts the limit there.
     `predicate`, if given, is asked last, with the failure and how many attempts there were; it must not block.
     """
 
