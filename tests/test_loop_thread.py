@@ -85,7 +85,6 @@ def test_a_ctrl_c_in_the_middle_of_a_post_costs_that_call_alone(
     thread._stop()
 
 
-
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 def test_an_exit_raised_in_a_callback_or_a_task_does_not_end_the_loop(kind: type[BaseException]) -> None:
     loop = LoopThread.shared()
