@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from playcall.cli.app import app
-from playcall.cli.serve import DATABASE_URL_VARIABLE
+from playcall.cli.serve import DATABASE_URL_VARIABLE, _announce
+from playcall.server.starting import Started
 
 COMMAND = [sys.executable, "-m", "playcall", "serve", "--port", "0"]
 
@@ -161,3 +162,14 @@ def test_a_check_shows_a_table_changes_nothing_and_its_status_says_whether_it_wo
 def test_the_version_is_shown() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout.split()[0]) == (0, "playcall")
+
+
+def test_nobody_reads_the_key_in_a_file_that_lay_ready(tmp_path: Path) -> None:
+    """In a folder that others write to, the name of the draft can be guessed."""
+    draft = tmp_path / f".announce.json.{os.getpid()}"
+    draft.touch()
+    draft.chmod(0o666)
+    with draft.open() as lain_ready:
+        _announce(tmp_path / "announce.json", Started("http://h:1", 1, "pk_secret", "admin"))
+        assert lain_ready.read() == ""
+    assert stat.S_IMODE((tmp_path / "announce.json").stat().st_mode) == 0o600

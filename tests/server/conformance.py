@@ -23,7 +23,7 @@ from playcall.server import serving
 
 PROBLEM = "application/problem+json"
 OWN_HEADERS = {
-    *("content-type", "content-length", "date"),
+    *("connection", "content-type", "content-length", "date"),
     *("vary", "access-control-allow-origin", "access-control-expose-headers"),
 }
 """HTTP's own and those of CORS, which no document lists."""

@@ -98,6 +98,20 @@ async def test_a_body_without_a_length_is_refused_once_it_is_too_large(api: Api)
     assert (status, problem["code"]) == (413, "body_too_large")
 
 
+async def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_looked_at(api: Api) -> None:
+    raw = await Raw.begin(
+        api, "POST", "/agents", Content_Length="5", Transfer_Encoding="chunked", Content_Type="application/json"
+    )
+    # In one piece: what comes when the connection is closed already would reset it.
+    raw.writer.write(b"0\r\n\r\n" + b"GET /api/v1/health HTTP/1.1\r\nHost: h\r\n\r\n")
+    async with asyncio.timeout(10):
+        answer = await raw.reader.read()  # to the connection's end
+    raw.writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"invalid_header"' in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 async def test_a_packed_body_is_not_unpacked(api: Api) -> None:
     """A thousand bytes that would be a million."""
     bomb = gzip.compress(b'{"name": "' + b"a" * 1_000_000 + b'"}')

@@ -251,7 +251,9 @@ def _announce(file: Path, started: Started) -> None:
     """Written beside and renamed: whoever waits for the file finds it whole or not at all."""
     line = json.dumps({"url": started.url, "port": started.port, "pid": os.getpid(), "api_key": started.api_key})
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft.unlink(missing_ok=True)
+    # Ours alone: in a folder that others write to, one that is there already could be theirs, to read the key in.
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(line + "\n")
     draft.replace(file)

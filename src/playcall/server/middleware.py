@@ -113,11 +113,14 @@ class Envelope:
         received = 0
         more = True
 
-        async def refuse(most: int) -> NoReturn:
+        async def discard(most: int) -> None:
             if more:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(context.deadline.remaining_seconds()):
                         await _discard(receive, received, most * DISCARDED_BODIES)
+
+        async def refuse(most: int) -> NoReturn:
+            await discard(most)
             raise ApiError(413, "body_too_large", f"a body is at most {most:,} bytes")
 
         async def receive_bounded() -> Message:
@@ -139,6 +142,9 @@ class Envelope:
 
         try:
             _require_small(headers)
+            if "content-length" in headers and "transfer-encoding" in headers:
+                await discard(self._max_body_bytes)
+                raise _two_lengths()
             if _is_anonymous(scope["path"], headers):
                 await context.charge("address", peer_name(scope["client"][0] if scope.get("client") else None))
             if announced > self._max_body_bytes and not self._takes_large_body(scope["method"], scope["path"]):
@@ -205,6 +211,17 @@ def _require_small(headers: Headers) -> None:
             "invalid_header",
             f"a request has {MAX_HEADERS} headers at most, of {MAX_HEADER_BYTES:,} bytes together",
         )
+
+
+def _two_lengths() -> ApiError:
+    """A proxy before us may have gone by the other one, and what we take for the next request be somebody's body
+    (RFC 9112 section 6.3): whatever follows on this connection is not looked at."""
+    return ApiError(
+        400,
+        "invalid_header",
+        "a request has Content-Length or Transfer-Encoding, not both",
+        headers={"Connection": "close"},
+    )
 
 
 def _is_anonymous(path: str, headers: Headers) -> bool:

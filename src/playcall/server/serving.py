@@ -28,6 +28,7 @@ from .data_folder import hold_folder, join_database, prepare_folder
 from .database_url import postgresql_url, shown
 from .incarnation import witnessed
 from .settings import Settings
+from .sockets.http_protocol import PromptProtocol
 from .sockets.uvicorn_protocol import BoundedProtocol
 from .starting import Started, StartupError, reason_of
 from .store.database import Database
@@ -121,6 +122,7 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=PromptProtocol,
                 ws=BoundedProtocol,
                 ws_max_size=settings.max_frame_bytes,
                 # The contract has pings of its own, which find a peer that is gone and one that hangs.

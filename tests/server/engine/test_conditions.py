@@ -10,7 +10,7 @@ import pytest
 from playcall.server.engine.conditions import ConditionProblem, check_condition, condition_references, holds
 
 NAMES: dict[str, Any] = {
-    "inputs": {"text": "x", "n": 3},
+    "inputs": {"text": "x", "n": 3, "large": "y" * 1_000_000},
     "output": {"count": 3, "items": [1, 2], "none": None},
     "steps": {"a": {"output": {"ok": True}}},
 }
@@ -31,6 +31,9 @@ NAMES: dict[str, Any] = {
         ("min(output.items) + max(output.items) == sum(output.items)", True),
         ("output.none is None", True),
         ("-output.count < 0 < output.count", True),
+        ("len(inputs.large) == 1000000 and not 'z' in inputs.large and inputs.large[:2] == 'yy'", True),
+        ("round(2.5) == 2 and round(1.25, 1) == 1.2 and round(149, -2) == 100", True),
+        ("output == output and [1, 2] == output.items and [1] + [2] == output.items", True),
     ],
 )
 def test_a_condition_holds_or_not(condition: str, truth: bool) -> None:
@@ -66,6 +69,18 @@ def test_a_condition_holds_or_not(condition: str, truth: bool) -> None:
         "(" * 400 + "1" + ")" * 400,
         "1" + " + 1" * 1_000,
         "int('x')",
+        "[[0] * 9999] * 9999 == [[0] * 9999] * 9999",
+        "[[[0] * 999] * 999] < [[[0] * 999] * 999]",
+        "[[1]] in [[[0] * 99999] * 99999]",
+        "len(sum([[0] * 9999] * 2000, [])) > 1",
+        "sum([[0], [1]]) == 1",
+        "len(str([[['a' * 9999] * 9999] * 9999])) > 1",
+        "lower([['a' * 99999] * 9999]) == ''",
+        "max([[0] * 99999] * 9999) == 1",
+        "'a' * 99999 + 'b' == 'c' or " + " or ".join(["len([0] * 99999) < 1"] * 60),
+        "len(inputs.large" + "[1:]" * 30 + ") == 1",
+        "len(inputs.large" + " + inputs.large" * 40 + ") == 1",
+        "round(1, -999999999) == 0",
     ],
 )
 def test_a_bad_or_hostile_condition_is_refused_and_soon(condition: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from playcall.models.step import StandardStep
 from playcall.server.engine.failure import StepFailed, Superseded
-from playcall.server.engine.step_work import StepAttempt, _together
+from playcall.server.engine.step_work import StepAttempt, _Room, _together
 from playcall.server.engine.work import Work
-from playcall.server.store.tables import RunRow, TaskRow
+from playcall.server.store.tables import RunRow
 
 
 async def raising(error: BaseException) -> None:
@@ -32,7 +32,7 @@ async def test_a_pause_that_was_made_before_a_crash_is_not_made_again() -> None:
     step = StandardStep(id="s", type="standard", agent="a", operation="o", timeout_seconds=10)
     nothing: Any = None
     attempt = StepAttempt(nothing, nothing, run=RunRow(id="r", segment=1), step=step, attempt=1, names={}, work=Work(1))
-    attempt._found = {0: TaskRow()}
+    attempt._found = {0: "tsk_1"}
     async with asyncio.timeout(5):
         await attempt.pause(600)
     attempt._found = {}
@@ -50,3 +50,11 @@ def test_a_failure_survives_being_pickled() -> None:
         [1],
         "s",
     )
+
+
+async def test_what_is_done_at_once_has_a_bound_together() -> None:
+    room = _Room(10)
+    await room.take("1234")
+    with pytest.raises(StepFailed, match="10 bytes together") as failure:
+        await room.take("1234")
+    assert (failure.value.code, failure.value.is_final) == ("output_too_large", True)

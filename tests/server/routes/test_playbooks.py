@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from playcall.models import FieldProblem
+from playcall.server.routes import playbooks
 from playcall.server.store.tables import AgentRow, PlaybookRow
 
 from ..conftest import Answer, Api
@@ -213,3 +216,18 @@ async def test_a_document_is_bounded_in_bytes_and_in_problems(api: Api) -> None:
     assert (many.status, len(many.json["errors"])) == (422, 100)
     many = await api("POST", "/agents", json={"name": "a", "tools": [1] * 50_000})
     assert (many.status, len(many.json["errors"])) == (422, 100)
+
+
+async def test_many_documents_wait_for_each_other_and_not_beyond_their_deadline(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as judges:
+        monkeypatch.setattr(playbooks, "_JUDGES", judges)
+        judges.submit(done.wait)
+        try:
+            headers = {"X-Request-Timeout-Ms": "300"}
+            answer = await api("POST", "/playbooks/validate", json=spec(), headers=headers)
+        finally:
+            done.set()
+    assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")

@@ -63,7 +63,9 @@ async def test_odd_files_are_refused_in_words(bench: Bench) -> None:
     (bench.root / "latin.txt").write_bytes(b"caf\xe9")
     assert await bench.refused("files.read", path="latin.txt") == "not_text"
     assert (await bench.call("files.read", path="latin.txt", encoding="latin-1"))["text"] == "café"
-    assert await bench.refused("files.read", path="latin.txt", encoding="nope") == "parameters_invalid"
+    for encoding in ("nope", "punycode", "IDNA", "hex", "undefined\0", "x" * 100_000, "\udc80"):
+        assert await bench.refused("files.read", path="latin.txt", encoding=encoding) == "parameters_invalid"
+    assert await bench.refused("files.read", path="latin.txt", encoding="undefined") == "not_text"
     assert await bench.refused("files.read", path=".") == "not_a_file"
     assert await bench.refused("files.list", path="latin.txt") == "not_a_folder"
     os.mkfifo(bench.root / "pipe")

@@ -122,6 +122,15 @@ async def test_a_process_that_takes_too_much_gives_no_result(tmp_path: Path, wor
         await bounded(module, {}, seconds=20)
 
 
+async def test_a_process_knows_nothing_of_the_servers_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYCALL_MODEL_API_KEY", "s3cret")
+    module = tmp_path / "m.py"
+    module.write_text("import os\ndef work(job): return sorted(os.environ)")
+    assert "PLAYCALL_MODEL_API_KEY" not in await bounded(module, {}, seconds=20)
+
+
 async def test_a_process_is_ended_by_the_system_when_its_processor_time_is_used_up(tmp_path: Path) -> None:
     """Also if the server that started it is gone: nobody's clock is needed."""
     module = tmp_path / "m.py"

@@ -59,6 +59,34 @@ async def test_a_schema_that_takes_for_ever_is_ended() -> None:
     assert time.monotonic() - begun < 60
 
 
+def nested(levels: int) -> JsonObject:
+    schema: JsonObject = {"properties": {"a": {}}}
+    for _ in range(levels):
+        schema = {"if": schema, "then": {}, "else": {}, "unevaluatedProperties": False}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(40),
+        {"properties": {f"p{n}": {"pattern": r"\pL{30}" + str(n)} for n in range(1_500)}},
+        {"patternProperties": {r"\pL{30}" + str(n): {} for n in range(1_500)}},
+        {"items": {"pattern": "([a-z]{999}){999}"}},
+        {"pattern": "[a-z]{99999999999}"},
+    ],
+    ids=["levels of unevaluatedProperties", "patterns", "patterns of names", "repetitions", "one repetition"],
+)
+async def test_what_may_take_long_is_never_checked_on_the_servers_own_loop(schema: JsonObject) -> None:
+    assert why_no_schema(schema) is None, "it is a schema"
+    assert quick_problems(schema, {"a": 1, "b": 2}) is None
+
+
+def test_patterns_as_people_write_them_are_checked_at_once() -> None:
+    named = {f"p{n}": {"pattern": r"^[A-Za-z0-9_.+-]{1,64}@[a-z]+\.[a-z]{2,9}$"} for n in range(10)}
+    assert quick_problems({"properties": named}, {"p1": "nobody"}) is not None
+
+
 async def test_a_pattern_is_matched_in_linear_time() -> None:
     problems = quick_problems({"properties": {"a": {"pattern": "^(a+)+$"}}}, {"a": "a" * 50_000 + "b"})
     assert problems is not None

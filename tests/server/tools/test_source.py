@@ -67,6 +67,15 @@ async def test_the_longest_functions_and_broken_files_as_notes(bench: Bench, tre
     assert len(bench.lines) == 3
 
 
+async def test_a_file_that_would_stop_the_server_while_it_is_parsed_is_left_out(bench: Bench) -> None:
+    (bench.root / "slow.py").write_bytes(b"# -*- coding: punycode -*-\n# TODO\n")
+    (bench.root / "large.py").write_bytes(b"#TODO\n" * 50_000)
+    for tool in (functions, todos):
+        figures = await bench.call(tool, path=str(bench.root))
+        assert figures["skipped"] == 2
+        assert sorted(note.split(" (")[0] for note in figures["notes"])[0] == "large.py: too large to be parsed"
+
+
 async def test_todos_are_found_in_comments_only(bench: Bench, tree: Path) -> None:
     figures = await bench.call(todos, path=str(tree))
     assert figures["todos"] == [

@@ -70,6 +70,14 @@ def test_what_python_or_json_cannot_hold_is_the_templates_problem(template: str)
         render_value({"nested": [template]}, NAMES)
 
 
+@pytest.mark.parametrize("template", ["{{ inputs.text }}", "{{ [inputs.text] }}", "{{ inputs.text }}."])
+def test_all_templates_of_a_value_have_one_budget(template: str) -> None:
+    names = {"inputs": {"text": "x" * 1_000_000}}
+    assert len(render_value([template] * 7, names)) == 7
+    with pytest.raises(TemplateProblem, match="more than 8000000 characters"):
+        render_value({"deep": [template] * 9}, names)
+
+
 def test_a_literal_that_cannot_be_stored_is_a_problem_too() -> None:
     with pytest.raises(TemplateProblem, match="surrogate"):
         render_value({"x": "\ud800"}, {})

@@ -1,22 +1,37 @@
 """Conditions: expressions over JSON values, evaluated without `eval`, bounded, and able to reach nothing else.
 
 simpleeval walks the expression's tree; on top of it a name's dot means a key and nothing else, only the listed functions
-can be called, and there are no comprehensions: so the work is bounded by the expression's length.
+can be called, and there are no comprehensions. What operators and functions take and make is counted: a short expression
+could ask for a list of lists of lists, or compare two of them, and it is the server's own loop that would wait.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression  # type: ignore[import-untyped]
 
-from ..tools.json_kinds import is_object
+from ..tools.json_kinds import is_list, is_object
 
-__all__ = ["ConditionProblem", "check_condition", "condition_indexes", "condition_references", "holds"]
+__all__ = [
+    "MAX_WORK",
+    "ConditionProblem",
+    "Work",
+    "check_condition",
+    "condition_indexes",
+    "condition_references",
+    "holds",
+]
 
 MAX_CONDITION_CHARACTERS = 2_000
+MAX_WORK = 20_000_000
+"""Characters that one evaluation takes and makes together; an item of a list or object counts as `_ITEM` of them."""
+_ITEM = 20
+_MAX_DIGITS = 100
+"""To which `round` rounds: Python makes the power of ten first."""
 
 
 class ConditionProblem(Exception):
@@ -32,13 +47,26 @@ def _has(container: Any, key: Any) -> bool:
     return is_object(container) and key in container
 
 
+def _sum(values: Any) -> Any:
+    """Of numbers; to add lists up would copy each of them again and again."""
+    if not all(isinstance(value, int | float) for value in values):
+        raise ConditionProblem("sum takes numbers")
+    return sum(values)
+
+
+def _round(number: Any, digits: int = 0) -> Any:
+    if abs(digits) > _MAX_DIGITS:
+        raise ConditionProblem(f"round takes {_MAX_DIGITS} digits at most")
+    return round(number, digits) if digits else round(number)
+
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len,
     "min": min,
     "max": max,
-    "sum": sum,
+    "sum": _sum,
     "abs": abs,
-    "round": round,
+    "round": _round,
     "any": any,
     "all": all,
     "int": int,
@@ -48,6 +76,8 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "lower": _lower,
     "has": _has,
 }
+_CHEAP = frozenset(["len", "bool", "has"])
+"""They cost the same whatever they are given."""
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
 _ALLOWED = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub,
@@ -64,7 +94,70 @@ def _modulo(left: Any, right: Any) -> Any:
     return left % right
 
 
+class Work:
+    """What one evaluation, or several together, have left."""
+
+    def __init__(self, characters: int = MAX_WORK) -> None:
+        self._left = characters
+
+    def spend(self, *values: Any, deep: bool) -> None:
+        """What the values hold, with all that is in them or without.
+
+        Raises:
+            ConditionProblem: That is too much.
+        """
+        pending: list[Any] = list(values)
+        while pending:
+            value = pending.pop()
+            if isinstance(value, str):
+                self._left -= len(value)
+            elif is_object(value) or _is_row(value):
+                self._left -= _ITEM * (1 + len(value))
+                if deep and self._left >= 0:
+                    pending.extend(value.values() if is_object(value) else value)
+            if self._left < 0:
+                raise ConditionProblem("the condition works on too much: name the part that it is about")
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.spend(*arguments, deep=True)
+            return function(*arguments)
+
+        return call
+
+    def operator(self, operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """To compare looks into what both sides hold only where both hold something."""
+
+        def call(left: Any, right: Any) -> Any:
+            self.spend(left, right, deep=_holds_items(left) and _holds_items(right))
+            result = operate(left, right)
+            self.spend(result, deep=False)
+            return result
+
+        return call
+
+
+def _is_row(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return is_list(value) or isinstance(value, tuple)
+
+
+def _holds_items(value: object) -> bool:
+    return is_object(value) or _is_row(value)
+
+
+_BINARY = (
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In,
+    ast.NotIn,
+)  # fmt: skip
+"""The operators that look at what their sides hold, or make something of it."""
+
+
 class _Evaluator(EvalWithCompoundTypes):  # type: ignore[misc]  # simpleeval ships no types
+    work: Work
+
+    def _check_disallowed_items(self, item: object) -> None:
+        """simpleeval would walk, at each node, through all that its value holds, for functions: JSON holds none."""
+
     def _eval_attribute(self, node: ast.Attribute) -> Any:
         """`a.b` is the key `b` of the object `a`: no attribute of a Python value can be reached."""
         evaluate = cast("Callable[[ast.expr], object]", self._eval)  # pyright: ignore[reportUnknownMemberType] - as above
@@ -73,16 +166,26 @@ class _Evaluator(EvalWithCompoundTypes):  # type: ignore[misc]  # simpleeval shi
             return value[node.attr]
         raise ConditionProblem(f"there is no {node.attr!r} in {ast.unparse(node.value)}")
 
+    def _eval_subscript(self, node: ast.Subscript) -> Any:
+        value = cast("object", super()._eval_subscript(node))  # pyright: ignore[reportUnknownMemberType] - as above
+        if isinstance(node.slice, ast.Slice):
+            self.work.spend(value, deep=False)  # it is a copy
+        return value
 
-def holds(condition: str, names: Mapping[str, Any]) -> bool:
-    """Whether the condition is true of the names.
+
+def holds(condition: str, names: Mapping[str, Any], *, work: Work | None = None) -> bool:
+    """Whether the condition is true of the names. `work` is shared by conditions that are decided together.
 
     Raises:
         ConditionProblem: it cannot be read, names what is not there, or compares what cannot be compared.
     """
     tree = _read(condition)
+    work = work or Work()
     operators: dict[Any, Any] = {**DEFAULT_OPERATORS, ast.Mod: _modulo}
-    evaluator = _Evaluator(operators=operators, functions=dict(_FUNCTIONS), names={**_CONSTANTS, **names})
+    operators.update({kind: work.operator(operators[kind]) for kind in _BINARY})
+    functions = {name: one if name in _CHEAP else work.counted(one) for name, one in _FUNCTIONS.items()}
+    evaluator = _Evaluator(operators=operators, functions=functions, names={**_CONSTANTS, **names})
+    evaluator.work = work
     evaluate = cast("Callable[..., object]", evaluator.eval)  # pyright: ignore[reportUnknownMemberType] - as above
     try:
         return bool(evaluate(condition, previously_parsed=tree.body))
@@ -147,7 +250,9 @@ def _read(condition: str) -> ast.Expression:
         raise ConditionProblem("the condition nests too deeply") from None
 
 
+@functools.lru_cache(maxsize=256)
 def _parsed(condition: str) -> ast.Expression:
+    """Not to be changed by anybody."""
     text = condition.strip()
     if not text:
         raise ConditionProblem("the condition is empty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,9 @@ __all__ = ["StepAttempt"]
 
 MAX_STEP_OUTPUT_BYTES = 16 * 1024 * 1024
 """Of what a step makes of its operations' outputs; each has its own limit."""
+MAX_HELD_BYTES = 4 * MAX_STEP_OUTPUT_BYTES
+FEW = 16
+"""Operations at once whose outputs, by the limit of each, cannot be more than that together."""
 
 
 class StepAttempt:
@@ -64,7 +68,8 @@ class StepAttempt:
         self._time = StepTime(step.timeout_seconds)
         self._reporter = Reporter(database, self._fence)
         self._place = 0
-        self._found: dict[int, TaskRow] = {}
+        self._found: dict[int, str] = {}
+        """By their place, the ids of tasks from before a crash. What they gave is read when it is asked for: it may be much."""
 
     async def output(self) -> Any:
         """Performs the step. The output is whatever JSON holds.
@@ -103,10 +108,9 @@ class StepAttempt:
 
     async def do(self, *operations: Operation) -> list[Any]:
         tasks = await self._tasks(operations)
+        room = _Room(MAX_HELD_BYTES) if len(tasks) > FEW else None
         try:
-            return await _together(
-                [self._operations.carry_out(task, self._work, self._reporter, self._time) for task in tasks], self._work
-            )
+            return await _together([self._carry_out(task, room) for task in tasks], self._work)
         except StepFailed as failure:
             if self._time.is_up:
                 failure.is_final = True
@@ -121,6 +125,12 @@ class StepAttempt:
         with self._time.working():
             await asyncio.sleep(seconds)
 
+    async def _carry_out(self, task: TaskRow, room: _Room | None) -> Any:
+        output = await self._operations.carry_out(task, self._work, self._reporter, self._time)
+        if room is not None:
+            await room.take(output)
+        return output
+
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     async def _tasks(self, operations: Sequence[Operation]) -> list[TaskRow]:
@@ -128,7 +138,7 @@ class StepAttempt:
         self._place += len(operations)
         found = [self._found[place] for place in places if place in self._found]
         if len(found) == len(operations):
-            return found
+            return await unbroken(self._read(found))
         if self._time.is_up:
             raise self._out_of_time()
         parameters = [
@@ -150,16 +160,24 @@ class StepAttempt:
     async def _find(self) -> None:
         """What this attempt had begun before a crash, or before another process took over."""
         run = self._run
-        made = select(TaskRow).where(
+        made = select(TaskRow.place, TaskRow.id).where(
             TaskRow.run_id == run.id, TaskRow.step_id == self._step.id, TaskRow.attempt == self._attempt
         )
         async with self._database.read() as session:
-            self._found = {task.place: task for task in (await session.execute(made)).scalars()}
+            self._found = {row.place: row.id for row in await session.execute(made)}
         if self._found:
             async with self._database.write() as tx:
                 await self._fence(tx)
                 message = f"step {self._step.id!r} was interrupted, and goes on"
                 announce_log(tx, run.owner_id, run.id, LogLevel.WARNING, message, step_id=self._step.id, task_id=None)
+
+    async def _read(self, ids: Sequence[str]) -> list[TaskRow]:
+        tasks: list[TaskRow] = []
+        async with self._database.read() as session:
+            for first in range(0, len(ids), FEW):
+                some = select(TaskRow).where(TaskRow.id.in_(ids[first : first + FEW]))
+                tasks.extend((await session.execute(some)).scalars())
+        return sorted(tasks, key=lambda task: task.place)
 
     async def _open(
         self, first: int, operations: Sequence[Operation], parameters: Sequence[JsonObject]
@@ -207,6 +225,8 @@ class StepAttempt:
 
     async def _agents(self, session: AsyncSession, names: set[str]) -> dict[str, AgentRow]:
         wanted = select(AgentRow).where(AgentRow.owner_id == self._run.owner_id, AgentRow.name.in_(names))
+        # Held, so that none is deleted before the tasks are seen; in the order in which agents are locked everywhere.
+        wanted = wanted.order_by(AgentRow.id).with_for_update(read=True, key_share=True)
         agents = {row.name: row for row in (await session.execute(wanted)).scalars()}
         for name in sorted(names - agents.keys()):
             raise StepFailed("agent_not_found", f"the agent {name!r} is not there any more")
@@ -236,6 +256,21 @@ class StepAttempt:
 
     def _out_of_time(self) -> StepFailed:
         return StepFailed("timeout", f"the step has taken the {self._time.seconds:g} s that it may", is_final=True)
+
+
+class _Room:
+    """What operations that are done at once may give together: all of it is held until the last has ended."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._taken = 0
+
+    async def take(self, output: Any) -> None:
+        """Raises StepFailed: `output_too_large`."""
+        self._taken += await asyncio.to_thread(lambda: len(json.dumps(output, ensure_ascii=False)))
+        if self._taken > self._max_bytes:
+            message = f"operations that are done at once give {self._max_bytes:,} bytes together at the most"
+            raise StepFailed("output_too_large", message, is_final=True)
 
 
 async def _check_output(output: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Query, Request, Response
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from playcall.models.topic import PLAYBOOKS
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
 from playcall.server.clock import utc_now
+from playcall.server.context import Deadline, context_of, deadline_exceeded
 from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep, SettingsDep
 from playcall.server.documents import JSON_TYPES, YAML_TYPES, Document, DocumentError, read_document
 from playcall.server.engine.prompts import ModelEndpoint
@@ -104,7 +106,7 @@ async def playbooks_list(
 async def playbooks_create(
     request: Request, caller: CallerDep, command: CommandDep, database: DatabaseDep, settings: SettingsDep
 ) -> Response:
-    judgement = await _judge(database, settings, caller, await _read(request))
+    judgement = await _judge(database, settings, caller, await _read(request), context_of(request).deadline)
     async with command.begin() as tx:
         spec = judgement.accepted()
         now = utc_now()
@@ -132,7 +134,8 @@ async def playbooks_validate(
         document = await read_document(await request.body(), request.headers.get("content-type"))
     except DocumentError as error:
         return _verdict([error.problem])
-    return _verdict((await _judge(database, settings, caller, document)).errors)
+    judgement = await _judge(database, settings, caller, document, context_of(request).deadline)
+    return _verdict(judgement.errors)
 
 
 @router.get(
@@ -166,7 +169,7 @@ async def playbooks_replace(
     database: DatabaseDep,
     settings: SettingsDep,
 ) -> Response:
-    judgement = await _judge(database, settings, caller, await _read(request))
+    judgement = await _judge(database, settings, caller, await _read(request), context_of(request).deadline)
     async with command.begin() as tx:
         row = await _own(tx.session, caller, playbook_id, lock=True)
         require_match(request, row.version)
@@ -192,7 +195,7 @@ async def playbooks_update(
     """What comes of it is validated as a whole."""
     sent = sent_fields(patch)
     for _ in range(_ATTEMPTS):
-        judged = await _judge_patched(database, settings, caller, playbook_id, sent)
+        judged = await _judge_patched(database, settings, caller, playbook_id, sent, context_of(request).deadline)
         try:
             async with command.begin() as tx:
                 row = await _own(tx.session, caller, playbook_id, lock=True)
@@ -265,10 +268,19 @@ async def _read(request: Request) -> Document:
         raise _refused([error.problem]) from None
 
 
-async def _judge(database: Database, settings: Settings, caller: Caller, document: Document) -> _Judgement:
+_JUDGES: Final = ThreadPoolExecutor(2, "playcall-judge")
+"""Of their own: a document may take seconds, and many of them at once would take all the threads that the rest waits for."""
+
+
+async def _judge(
+    database: Database, settings: Settings, caller: Caller, document: Document, deadline: Deadline
+) -> _Judgement:
     """Beside the agents and tools that are stored now.
 
     Before the transaction and in a thread: it takes a while, in which neither writers nor this process should wait.
+
+    Raises:
+        ApiError: 504 `deadline_exceeded`.
     """
     async with database.read() as session:
         agents = (await session.execute(select(AgentRow).where(AgentRow.owner_id == caller.user_id))).scalars().all()
@@ -285,7 +297,12 @@ async def _judge(database: Database, settings: Settings, caller: Caller, documen
             .all()
         )
     endpoint = ModelEndpoint.of(settings)
-    return await asyncio.to_thread(_judge_beside, document, agents, tools, endpoint)
+    judging = asyncio.get_running_loop().run_in_executor(_JUDGES, _judge_beside, document, agents, tools, endpoint)
+    try:
+        async with asyncio.timeout(deadline.remaining_seconds()):
+            return await judging
+    except TimeoutError:
+        raise deadline_exceeded() from None
 
 
 def _judge_beside(
@@ -305,7 +322,12 @@ def _judge_beside(
 
 
 async def _judge_patched(
-    database: Database, settings: Settings, caller: Caller, playbook_id: str, sent: dict[str, Any]
+    database: Database,
+    settings: Settings,
+    caller: Caller,
+    playbook_id: str,
+    sent: dict[str, Any],
+    deadline: Deadline,
 ) -> tuple[int, _Judgement] | None:
     """The version that the change was tried on, and what comes of it; None if there is no such playbook (now)."""
     async with database.read() as session:
@@ -313,7 +335,7 @@ async def _judge_patched(
     if row is None:
         return None
     merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
-    return row.version, await _judge(database, settings, caller, Document(merged))
+    return row.version, await _judge(database, settings, caller, Document(merged), deadline)
 
 
 def _refused(errors: Sequence[FieldProblem]) -> ApiError:

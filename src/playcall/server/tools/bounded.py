@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["BrokenOff", "bounded"]
 _WORKER = Path(__file__).with_name("bounded_worker.py")
 _LINE_BYTES = 64 * 1024 * 1024
 """The longest line, a result: bounded by the work's own limits long before."""
+_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+"""All that is left of the environment, which holds secrets: without it some interpreters do not start."""
 MEMORY_BYTES = 512 * 1024 * 1024
 
 
@@ -58,13 +61,14 @@ async def bounded(
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-I",  # nothing of this environment
+        "-I",
         "-S",
         str(_WORKER),
         json.dumps(settings),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _NEEDED if name in os.environ},
         limit=_LINE_BYTES,
     )
     try:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ...models import JsonObject
 from .context import ToolContext, printable
+from .decoding import text_from
 from .definition import Parameters, tool
 from .failure import ToolFailure
 
@@ -20,7 +21,7 @@ __all__ = ["files_list", "files_read", "files_write"]
 
 class ListParameters(Parameters):
     path: str = "."
-    pattern: str = "*"
+    pattern: Annotated[str, Field(max_length=500)] = "*"
     recursive: bool = False
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
@@ -73,10 +74,10 @@ async def files_read(parameters: ReadParameters, context: ToolContext) -> JsonOb
     def read() -> JsonObject:
         _, raw = context.read_bytes(parameters.path)
         try:
-            text = raw.decode(parameters.encoding)
+            text = text_from(raw, parameters.encoding)
         except LookupError:
             raise ToolFailure("parameters_invalid", f"no encoding is called {parameters.encoding!r}") from None
-        except UnicodeDecodeError:
+        except UnicodeError:
             raise ToolFailure("not_text", f"{parameters.path!r} is not {parameters.encoding} text") from None
         return {"path": parameters.path, "text": text, "size_bytes": len(raw)}
 

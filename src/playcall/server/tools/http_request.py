@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from yarl import URL
 
 from ...models import JsonObject
 from .context import ToolContext, ToolLimits
+from .decoding import text_from
 from .definition import Parameters, tool
 from .failure import ToolFailure
 
@@ -153,7 +155,7 @@ async def _answer(answer: aiohttp.ClientResponse, limits: ToolLimits, fail_on_er
         except (ValueError, RecursionError):
             pass  # it said JSON and is not: it comes as text
     try:
-        text = raw.decode(answer.charset or "utf-8", errors="replace")
+        text = text_from(raw, answer.charset or "utf-8", errors="replace")
     except (LookupError, ValueError):  # a charset that nobody knows, or that is none of text
         text = raw.decode("utf-8", errors="replace")
     return {**result, "text": text}
@@ -196,17 +198,21 @@ def _refuse_literal(target: URL, limits: ToolLimits) -> None:
         try:
             address = ipaddress.IPv4Address(socket.inet_aton(host))
         except OSError:
-            return  # a name: the resolver looks at where it leads
+            if limits.allow_private_addresses or not _NUMERIC.search(host):
+                return  # a name: the resolver looks at where it leads
+            # Of `127.0.0.1.` aiohttp asks no resolver either, and each system makes of it what it likes.
+            raise ToolFailure("address_refused", f"{host} is neither a name nor an address") from None
     if not limits.allow_private_addresses and not _is_public(address):
         raise ToolFailure("address_refused", f"{host} is not a public address")
 
 
-_NOT_PUBLIC = tuple(
-    ipaddress.ip_network(text)
-    for text in ("192.0.0.0/24", "192.88.99.0/24", "::/96", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")
-)
+_NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
+"""Of a host's last part: no name ends so."""
+_NOT_PUBLIC = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
 """Special-purpose addresses (the registries of RFC 6890) that `is_global` of Python 3.11 takes for public."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out; the rest leads into IPv4 in ways of its own (`::ffff:0:127.0.0.1`), or nowhere."""
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -216,6 +222,8 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             return _is_public(inner)
         if address in _NAT64:  # it leads back into IPv4
             return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not address.is_multicast and not any(address in known for known in _NOT_PUBLIC)
 
 

@@ -1,13 +1,14 @@
 """Parameters of an HTTP tool, against the JSON schema (draft 2020-12) that its owner registered.
 
-A schema is its owner's text, and so a program: by `$ref` a small one can take for ever. Whatever has references, or could
-take long, is checked in a process of its own, which ends (see `bounded`); patterns are matched in linear time, and nothing
-is fetched.
+A schema is its owner's text, and so a program: by `$ref`, or by `unevaluatedProperties` at each level of many, a small one
+can take for ever, and a pattern of ten characters takes megabytes to compile. Whatever has such, or could take long, is
+checked in a process of its own, which ends (see `bounded`); patterns are matched in linear time, and nothing is fetched.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ _SECONDS = 5.0
 _MODULE = Path(schema_check.__file__)
 _PATHS = [str(Path(jsonschema_rs.__file__).parents[1])]
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
+"""Each has what is beside it checked once more: twice as long by each level of nesting."""
+_PATTERNS_AT_ONCE = 300_000
+"""Characters of all patterns, times what counted repetitions make of them: so many are compiled in some milliseconds."""
+_CLASS_OF_UNICODE = 1_000
+"""How many characters one of `\\p{…}` counts as."""
+_REPETITION = re.compile(r"\{([0-9]+)(?:,([0-9]*))?\}")
 
 
 def why_no_schema(schema: JsonObject) -> str | None:
@@ -41,8 +49,8 @@ def why_no_schema(schema: JsonObject) -> str | None:
     plain = {key: value for key, value in schema.items() if key != "$schema"}
     try:
         jsonschema_rs.meta.validate(plain)
-        if not any(True for _ in _targets(schema)):
-            # Patterns are only looked at when it is made, which may take for ever where there are references.
+        if _is_quick(schema):
+            # Patterns are only looked at when it is made, which may take for ever.
             options = jsonschema_rs.RegexOptions()
             jsonschema_rs.Draft202012Validator(plain, offline=True, pattern_options=options)
     except ValueError as error:
@@ -52,7 +60,7 @@ def why_no_schema(schema: JsonObject) -> str | None:
 
 def quick_problems(schema: JsonObject, parameters: JsonObject) -> list[FieldProblem] | None:
     """What is wrong with the parameters, `loc` counting from them; None if that cannot be told quickly."""
-    if any(True for _ in _targets(schema)):
+    if not _is_quick(schema):
         return None
     if len(json.dumps(schema)) * len(json.dumps(parameters)) > _AT_ONCE:
         return None
@@ -76,6 +84,33 @@ async def check_by_schema(name: str, schema: JsonObject, parameters: JsonObject)
     if problems:
         reasons = [f"{'.'.join(map(str, p.loc)) or 'parameters'}: {p.msg}" for p in problems[:5]]
         raise ToolFailure("parameters_invalid", f"{name} refused its parameters: {'; '.join(reasons)}")
+
+
+def _is_quick(schema: JsonObject) -> bool:
+    """Whether it is made in milliseconds, and a value of no great size checked by it in as many."""
+    left = _PATTERNS_AT_ONCE
+    pending: list[Any] = [schema]
+    while pending:
+        value = pending.pop()
+        if is_object(value):
+            if any(isinstance(value.get(key), str) for key in _REFERENCES) or any(key in value for key in _UNEVALUATED):
+                return False
+            by_pattern = value.get("patternProperties")
+            for pattern in (value.get("pattern"), *(by_pattern if is_object(by_pattern) else ())):
+                left -= _cost(pattern) if isinstance(pattern, str) else 0
+            if left < 0:
+                return False
+            pending.extend(value.values())
+        elif is_list(value):
+            pending.extend(value)
+    return True
+
+
+def _cost(pattern: str) -> int:
+    cost = len(pattern) * (_CLASS_OF_UNICODE if "\\p" in pattern.lower() else 1)
+    for counts in _REPETITION.findall(pattern):
+        cost *= max(1, *(int(count[:9]) for count in counts if count))
+    return cost
 
 
 def _targets(value: Any) -> Iterator[str]:

@@ -13,6 +13,11 @@ from playcall.server.engine.conditions import ConditionProblem
 from playcall.server.engine.failure import StepFailed
 from playcall.server.engine.steps.parallel import aggregate, distribute
 
+# The package's engine has threads that use `random`, maybe while a value is drawn; nothing here does.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 
 @settings(deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 9))
@@ -56,3 +61,5 @@ def test_filter_keeps_those_for_which_the_condition_holds() -> None:
     with pytest.raises(ConditionProblem):
         aggregate([{}], keep, {"inputs": {}})
     assert aggregate([1, None], OutputAggregation(mode="append"), {}) == [1, None]
+    with pytest.raises(ConditionProblem, match="works on too much"):
+        aggregate(["x" * 1_000_000] * 500, OutputAggregation(mode="filter", condition="'y' in output"), {})

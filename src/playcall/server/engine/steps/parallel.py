@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from ....models import JsonObject
 from ....models.step import InputDistribution, OutputAggregation, ParallelStep
 from ...tools.json_kinds import is_list, is_object
-from ..conditions import holds
+from ..conditions import MAX_WORK, Work, holds
 from ..failure import StepFailed
 from .parts import Condition, Mistake, Part, Templates, entry_use
 from .work import Operation, StepWork
 
 __all__ = ["aggregate", "distribute", "parts", "perform"]
+
+_FILTER_WORK = 5 * MAX_WORK
+"""Of all the times that the condition of `filter` is decided."""
 
 
 async def perform(step: ParallelStep, work: StepWork) -> Any:
@@ -24,7 +28,9 @@ async def perform(step: ParallelStep, work: StepWork) -> Any:
     for index, (entry, share) in enumerate(zip(step.agents, shares, strict=True)):
         agent, _, operation = entry.partition(":")
         operations.append(Operation(agent, operation, share, effect=str(index)))
-    return aggregate(await work.do(*operations), step.output_aggregation, work.names)
+    outputs = await work.do(*operations)
+    # Of thousands of outputs it takes seconds.
+    return await asyncio.to_thread(aggregate, outputs, step.output_aggregation, work.names)
 
 
 def parts(step: ParallelStep) -> Iterator[Part]:
@@ -86,8 +92,12 @@ def aggregate(outputs: Sequence[Any], aggregation: OutputAggregation, names: Map
             merged = _merge(merged, output)
         return merged
     if aggregation.condition is not None:
-        condition = aggregation.condition
-        return [o for index, o in enumerate(outputs) if holds(condition, {**names, "output": o, "index": index})]
+        condition, together = aggregation.condition, Work(_FILTER_WORK)
+        return [
+            output
+            for index, output in enumerate(outputs)
+            if holds(condition, {**names, "output": output, "index": index}, work=together)
+        ]
     return list(outputs)
 
 

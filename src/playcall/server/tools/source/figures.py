@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from ....models import JsonObject
 from ..context import ToolContext
 from ..definition import tool
-from .walk import SourceFile, TreeParameters, Walk
+from .walk import MAX_PARSED_BYTES, SourceFile, TreeParameters, Walk
 
 __all__ = ["languages", "sizes", "todos"]
 
@@ -93,6 +93,9 @@ def _todos(parameters: TreeParameters, context: ToolContext) -> JsonObject:
     found: list[JsonObject] = []
     counts: Counter[str] = Counter()
     for file in walk.files(suffix=".py"):
+        if len(file.raw) > MAX_PARSED_BYTES:
+            walk.note(file.name, "too large to be parsed")
+            continue
         # All of a file's comments are in before the next: a file that breaks off in the middle adds nothing.
         try:
             marks = _marks_of(file)

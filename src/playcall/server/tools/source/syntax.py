@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from ....models import JsonObject
 from ..context import ToolContext
 from ..definition import tool
-from .walk import SourceFile, TreeParameters, Walk
+from .walk import MAX_PARSED_BYTES, SourceFile, TreeParameters, Walk
 
 __all__ = ["functions", "imports"]
 
@@ -110,6 +110,9 @@ def _ranked(counts: Counter[str], key: str, value: str, top: int) -> list[JsonOb
 
 def _trees(walk: Walk) -> Iterator[tuple[SourceFile, ast.Module]]:
     for file in walk.files(suffix=".py"):
+        if len(file.raw) > MAX_PARSED_BYTES:
+            walk.note(file.name, "too large to be parsed")
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # invalid escapes in somebody's source are not ours to report

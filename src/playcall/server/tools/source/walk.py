@@ -17,11 +17,15 @@ from pydantic import Field
 
 from ....models import JsonObject, LogLevel
 from ..context import ToolContext, printable
+from ..decoding import text_from
 from ..definition import Parameters
 from ..failure import ToolFailure
 from ..opening import open_real
 
-__all__ = ["SourceFile", "TreeParameters", "Walk"]
+__all__ = ["MAX_PARSED_BYTES", "SourceFile", "TreeParameters", "Walk"]
+
+MAX_PARSED_BYTES = 262_144
+"""The parser stops everybody else while it works, and makes two kilobytes of a line of two bytes."""
 
 _REPORT_EVERY = 10
 """Files between two progress reports."""
@@ -57,7 +61,7 @@ class SourceFile:
         """
         lines = iter(self.raw.splitlines(keepends=True))
         encoding, _ = tokenize.detect_encoding(lambda: next(lines, b""))
-        return self.raw.decode(encoding)
+        return text_from(self.raw, encoding)
 
 
 @dataclass(slots=True)

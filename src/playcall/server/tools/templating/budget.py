@@ -71,7 +71,9 @@ def budget() -> Budget:
 
 
 def within_budget(work: Callable[[], T]) -> T:
-    """`work` is one rendering."""
+    """`work` is one rendering, or a part of the one that is under way."""
+    if _current.get(None) is not None:
+        return work()
     token = _current.set(Budget())
     try:
         return work()

@@ -13,6 +13,7 @@ from jinja2 import Template, Undefined, nodes
 from .budget import (
     MAX_OUTPUT_CHARACTERS,
     TemplateProblem,
+    count,
     is_list,
     is_object,
     require_small,
@@ -57,7 +58,8 @@ def render_value(value: Any, names: Mapping[str, Any]) -> Any:
     Raises:
         TemplateProblem: as `render_text`.
     """
-    return _storable(_rendered(value, names))
+    # One budget for all of its templates: each of thousands could ask for the same megabytes.
+    return _storable(within_budget(lambda: _rendered(value, names)))
 
 
 def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
@@ -78,7 +80,7 @@ def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
         result = context.vars["result"]
         if isinstance(result, Undefined):
             str(result)  # StrictUndefined says what is missing
-        return _plain(result)
+        return count(_plain(result))
 
     return _within_budget(value, evaluate)
 
