@@ -39,8 +39,8 @@ class Settings:
         event_retention_seconds: How long events are kept; None for ever. The log lines of a run are events of its.
         run_retention_seconds: How long runs, and tasks without one, are kept after their end, with their files; None for ever.
         goodbye_spread_ms: Clients that are told goodbye come back spread over this time at most; a few of them over less.
-        max_at_once: How many runs of one user are worked on at the same time, by all processes together, and how many of
-            their own tasks; the others wait as queued.
+        max_at_once: How many runs of one user are worked on at the same time, by all processes together, and how many
+            tasks of each of their agents; the others wait as queued.
         lease_seconds: With several processes: one that was not heard of for this long is taken for dead, and others go on
             with its runs.
         requests_per_second, request_burst: What one user may ask for, in the long run and at once, and one address without

@@ -7,6 +7,7 @@ It works until SIGTERM. Its tool appends `begin ID KEY` to FOLDER/marks, holds w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -23,15 +24,17 @@ LEASE_SECONDS = 1.5
 class HoldParameters(Parameters):
     id: str
     folder: str
+    stubborn: bool = False
 
 
 @tool("hold", HoldParameters)
 async def hold(parameters: HoldParameters, context: ToolContext) -> dict[str, str]:
-    """Works while it is told to."""
+    """Works while it is told to; a stubborn one does so whoever cancels it."""
     folder = Path(parameters.folder)
     append(folder / "marks", f"begin {parameters.id} {context.idempotency_key}")
     while (folder / f"hold-{parameters.id}").exists():
-        await asyncio.sleep(0.02)
+        with contextlib.suppress(*[asyncio.CancelledError] if parameters.stubborn else []):
+            await asyncio.sleep(0.02)
     append(folder / "marks", f"end {parameters.id} {context.idempotency_key}")
     return {"id": parameters.id}
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from dbos import DBOSClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from playcall.models import TaskSpec
 from playcall.server.clock import utc_now
@@ -30,6 +31,15 @@ from .process_child import settings_in
 ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.xdist_group("postgresql")
+
+
+@asynccontextmanager
+async def among_others(database: Database, *, now: Callable[[], float] = time.monotonic) -> AsyncIterator[Processes]:
+    process = Processes(database, alone=False, lease_seconds=10, now=now)
+    try:
+        yield process
+    finally:
+        await process.close()
 
 
 # --- who is alive -------------------------------------------------------------------------------------------------
@@ -54,29 +64,27 @@ def test_one_that_is_new_or_was_away_is_given_a_whole_lease() -> None:
 
 
 async def test_an_outage_of_the_database_makes_nobody_dead(postgresql: PostgreSQL) -> None:
-    async with opened(postgresql) as database:
-        first = Processes(database, alone=False, lease_seconds=1)
-        second = Processes(database, alone=False, lease_seconds=1)
+    async with opened(postgresql) as database, AsyncExitStack() as stack:
+        first, second = [await stack.enter_async_context(among_others(database)) for _ in range(2)]
         await first.enter()
         await second.look()
         # Nobody could write for longer than any lease; then the second looks several times before the first is back.
         for _ in range(LOOKS_IN_A_LEASE - 1):
-            assert (await second.look()).dead == frozenset()
+            assert (await second.look()).dead == {}
         await first.look()
-        assert (await second.look()).dead == frozenset()
+        assert (await second.look()).dead == {}
 
 
 async def test_a_process_knows_when_others_may_have_taken_it_for_dead(postgresql: PostgreSQL) -> None:
     clock = [100.0]
-    async with opened(postgresql) as database:
-        process = Processes(database, alone=False, lease_seconds=10, now=lambda: clock[0])
+    async with opened(postgresql) as database, among_others(database, now=lambda: clock[0]) as process:
         await process.enter()
         clock[0] += 9
         assert process.is_surely_alive
-        assert not (await process.look()).was_silent
+        await process.look()
         clock[0] += 10
         assert not process.is_surely_alive
-        assert (await process.look()).was_silent
+        await process.look()
         assert process.is_surely_alive
 
 
@@ -127,7 +135,7 @@ class Crowd:
         assert await child.line() == "launched"
         return child
 
-    async def run(self, *ids: str) -> str:
+    async def run(self, *ids: str, stubborn: bool = False) -> str:
         """A run of a step for each id, which holds until it is told to go on."""
         for each in ids:
             (self.folder / f"hold-{each}").touch()
@@ -137,11 +145,26 @@ class Crowd:
                 "type": "standard",
                 "agent": "a",
                 "operation": "hold",
-                "parameters": {"id": each, "folder": str(self.folder)},
+                "parameters": {"id": each, "folder": str(self.folder), "stubborn": stubborn},
             }
             for each in ids
         ]
         return await self.house.start({"agents": ["a"], "steps": steps})
+
+    async def task(self, agent: AgentRow, id: str) -> str:
+        spec = TaskSpec(agent=agent.name, operation="hold", parameters={"id": id, "folder": str(self.folder)})
+        async with self.house.database.write() as tx:
+            return (await self.house.engine.commands.create_task(tx, agent, spec)).id
+
+    async def until_taken(self, ids: list[str]) -> None:
+        """Returns when a process has each of the tasks."""
+        taken = text("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING' AND workflow_uuid = ANY(:ids)")
+        async with asyncio.timeout(60):
+            while True:
+                async with self.house.database.read() as session:
+                    if await session.scalar(taken, {"ids": [f"{each}~1" for each in ids]}) == len(ids):
+                        return
+                await asyncio.sleep(0.02)
 
     def go_on(self, *ids: str) -> None:
         for each in ids:
@@ -185,6 +208,10 @@ class Crowd:
         assert len(self.keys()) == len(ids), "the key for the outside is the same each time"
         return run
 
+    async def most_beats(self) -> int:
+        async with self.house.database.read() as session:
+            return await session.scalar(select(func.max(ProcessRow.beats))) or 0
+
     async def processes(self) -> int:
         async with self.house.database.read() as session:
             return await session.scalar(select(func.count()).select_from(ProcessRow)) or 0
@@ -203,6 +230,12 @@ async def opened(postgresql: PostgreSQL) -> AsyncIterator[Database]:
 
 @pytest_asyncio.fixture
 async def crowd(postgresql: PostgreSQL, tmp_path: Path) -> AsyncIterator[Crowd]:
+    async with crowd_on(postgresql, tmp_path) as crowd:
+        yield crowd
+
+
+@asynccontextmanager
+async def crowd_on(postgresql: PostgreSQL, tmp_path: Path) -> AsyncIterator[Crowd]:
     async with opened(postgresql) as database, AsyncExitStack() as stack:
         settings = settings_in(tmp_path)
         settings.data_dir.mkdir()
@@ -270,6 +303,25 @@ async def test_a_process_that_ends_in_good_order_hands_its_runs_over_and_that_is
     await crowd.done_once(run_id, ["one"])
 
 
+async def test_a_process_that_takes_long_to_end_is_not_taken_for_dead(crowd: Crowd) -> None:
+    first = await crowd.child()
+    run_id = await crowd.run("one", stubborn=True)
+    await crowd.until_begun("one")
+    await crowd.child()
+    first.signal(signal.SIGTERM)
+    # Two to a look: so the second looks for longer than a lease.
+    enough = await crowd.most_beats() + 4 * LOOKS_IN_A_LEASE
+    async with asyncio.timeout(60):
+        while await crowd.most_beats() < enough:
+            await asyncio.sleep(0.05)
+    assert await crowd.processes() == 2
+    crowd.go_on("one")
+    assert await first.line() == "ended"
+    run = await crowd.done_once(run_id, ["one"])
+    assert run.faults == 0
+    assert crowd.marks() == ["begin one", "end one"]
+
+
 async def test_a_cancellation_reaches_the_process_that_has_the_run(crowd: Crowd) -> None:
     await crowd.child()
     run_id = await crowd.run("one")
@@ -304,6 +356,19 @@ async def test_runs_of_one_owner_wait_for_each_other_and_keep_nobody_elses_work_
         while (await crowd.house.task(task_id)).ended_at is None:
             await asyncio.sleep(0.02)
     assert (await crowd.house.task(task_id)).status == "completed"
+
+
+async def test_tasks_that_wait_for_a_stopped_agent_keep_no_other_agents_waiting(crowd: Crowd) -> None:
+    house = crowd.house
+    await crowd.child()
+    stopped = await house.agent("stopped", ["hold"], state="stopped")
+    async with house.database.read() as session:
+        ready = (await session.execute(select(AgentRow).where(AgentRow.name == "a"))).scalar_one()
+    ids = [await crowd.task(stopped, f"waits-{number}") for number in range(4)]
+    await crowd.until_taken(ids[:3])
+    await crowd.task(ready, "works")
+    await crowd.until_begun("works")
+    assert {(await house.task(each)).status for each in ids} == {"queued"}
 
 
 async def test_two_that_take_over_at_the_same_moment_do_it_once(crowd: Crowd) -> None:

@@ -6,7 +6,10 @@ the engine's, by the methods that its caller uses.
 
 from __future__ import annotations
 
+import contextlib
+
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject, RunStatus, RunWish, TaskSpec, TaskStatus
@@ -44,14 +47,9 @@ class Commands:
             ApiError: 422 `idempotency_key_reused`: the key belongs to another run of this owner, for ever.
         """
         hashed = request_hash({"playbook": playbook.id, "inputs": inputs})
-        if idempotency_key is not None:
-            known = await tx.session.scalar(
-                select(RunRow).where(RunRow.owner_id == playbook.owner_id, RunRow.idempotency_key == idempotency_key)
-            )
-            if known is not None:
-                if known.request_hash != hashed:
-                    raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key has started another run before")
-                return known
+        known = await _run_with(tx.session, playbook.owner_id, idempotency_key, hashed)
+        if known is not None:
+            return known
         snapshot: JsonObject = {
             "name": playbook.name,
             "description": playbook.description,
@@ -71,8 +69,16 @@ class Commands:
             idempotency_key=idempotency_key,
             request_hash=hashed,
         )
-        tx.session.add(run)
-        await tx.session.flush()
+        try:
+            async with tx.session.begin_nested() if idempotency_key is not None else contextlib.nullcontext():
+                tx.session.add(run)
+                await tx.session.flush()
+        except IntegrityError:
+            # Another process has started a run with the key at this moment.
+            known = await _run_with(tx.session, playbook.owner_id, idempotency_key, hashed)
+            if known is None:
+                raise
+            return known
         tx.session.add_all(new_steps(run))
         announce_run(tx, run, "created")
         await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run)
@@ -243,6 +249,21 @@ class Commands:
         announce_task(tx, task, "created")
         await self._runtime.enqueue(tx.session, TASK_WORKFLOW, task)
         return task
+
+
+async def _run_with(session: AsyncSession, owner_id: str, idempotency_key: str | None, hashed: str) -> RunRow | None:
+    """
+    Raises:
+        ApiError: 422 `idempotency_key_reused`.
+    """
+    if idempotency_key is None:
+        return None
+    known = await session.scalar(
+        select(RunRow).where(RunRow.owner_id == owner_id, RunRow.idempotency_key == idempotency_key)
+    )
+    if known is not None and known.request_hash != hashed:
+        raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key has started another run before")
+    return known
 
 
 async def _retry_that_needs(session: AsyncSession, run: RunRow) -> str | None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...models import AgentState
 from ..settings import Settings
 from ..store.database import Database
+from ..store.dialect import is_lost
 from ..store.tables import AgentRow
 from .builtin import write_builtin_tools
 from .commands import RUN_WORKFLOW, TASK_WORKFLOW, Commands
@@ -49,6 +50,7 @@ class Engine:
         self._segments = Segments(database, self._runtime)
         self._watch = Watch(database, self._runtime, self._processes, self._segments, self._works)
         self._watching: asyncio.Task[None] | None = None
+        self._entering: asyncio.Task[None] | None = None
         self.commands = Commands(self._runtime)
         # What another process says; its looks find the same, later.
         database.signals.on("agent_changed", self._operations.agent_changed)
@@ -64,10 +66,16 @@ class Engine:
         await write_builtin_tools(self._database, with_shell=self._settings.enable_shell)
         # Before anything is taken from the queue: others must not hold that for a dead process's.
         await self._processes.enter()
-        await self._runtime.launch({RUN_WORKFLOW: self._run_workflow, TASK_WORKFLOW: self._task_workflow})
-        await self._watch.look_round()
-        await self._watch.pick_up_lying()
-        await self._release_agents()
+        if not self._processes.alone:
+            self._entering = asyncio.create_task(self._processes.keep_entering(), name="playcall-engine-heartbeat")
+        try:
+            await self._runtime.launch({RUN_WORKFLOW: self._run_workflow, TASK_WORKFLOW: self._task_workflow})
+            await self._watch.look_round()
+            await self._watch.pick_up_lying()
+            await self._release_agents()
+        except BaseException:
+            await self._fall_silent()
+            raise
         self._watching = asyncio.create_task(self._watch.run(), name="playcall-engine-watch")
 
     async def shutdown(self) -> None:
@@ -77,6 +85,7 @@ class Engine:
             await asyncio.wait([self._watching])
         await self._works.close()
         await self._runtime.shutdown()
+        await self._stop_entering()  # only now: until here others must not go on with what is just ending
         if self._watching is not None:
             self._watching = None
             try:
@@ -84,6 +93,17 @@ class Engine:
             except (SQLAlchemyError, OSError) as error:
                 # Counted as a crash then, which it may as well have been.
                 _log.warning("process_not_left", extra={"error": type(error).__name__})
+        await self._fall_silent()
+
+    async def _stop_entering(self) -> None:
+        if self._entering is not None:
+            self._entering.cancel()
+            await asyncio.wait([self._entering])
+            self._entering = None
+
+    async def _fall_silent(self) -> None:
+        await self._stop_entering()
+        await self._processes.close()
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was started or stopped."""
@@ -122,6 +142,8 @@ class Engine:
             await drive(id, segment)
             return
         except Exception as error:
+            # No step is to blame for a database that goes away, however often.
+            is_fault = not is_lost(error)
             _log.exception("segment_broke_off", extra={"id": id, "segment": segment, "error": type(error).__name__})
         pause, longest = FAULT_PAUSE_SECONDS
         while True:
@@ -133,7 +155,7 @@ class Engine:
                         raise  # whoever looks next finds the segment unfinished
             pause = min(2 * pause, longest)
             try:
-                await self._segments.restart(workflow, id, segment, is_fault=True)
+                await self._segments.restart(workflow, id, segment, is_fault=is_fault)
                 return
             except Exception as error:
                 _log.warning("segment_not_restarted", extra={"id": id, "error": type(error).__name__})

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import AgentState, JsonObject, TaskStatus
 from ..clock import utc_now
 from ..settings import Settings
 from ..store.database import Database, Transaction
+from ..store.dialect import is_lost
 from ..store.tables import AgentRow, RunRow, TaskRow
 from ..tools import ToolContext, ToolFailure, ToolLimits, why_missing
 from ..tools.definition import check_output
@@ -40,6 +42,8 @@ __all__ = ["Operations", "end_task", "release_agent"]
 
 AT_ONCE = 16
 """Operations that one process works on at the same time; the others wait as queued."""
+_AWAY_SECONDS = (0.1, 1.0)
+"""Before a task's end is written again; doubled each time, up to the second."""
 _SLOTLESS = frozenset({"wait"})
 """They only let time pass. The names of built-in tools are nobody else's."""
 UNUSABLE = frozenset({"model_unavailable", "tool_unavailable", "tool_not_found"})
@@ -106,16 +110,16 @@ class Operations:
                 context = self._context(task, reporter)
                 with time.working():
                     output = await self._do(what, task, context, reporter, time.left)
-            await unbroken(self._end(task, reporter, TaskStatus.COMPLETED, output=output, context=context))
+            await unbroken(self._end(task, work, reporter, TaskStatus.COMPLETED, output=output, context=context))
         except asyncio.CancelledError:
             if not work.keeps_state:
                 reason = "it was cancelled" if work.stopped_by == "cancel" else "another operation of its step failed"
                 with contextlib.suppress(Superseded):  # it had just ended of itself
-                    await unbroken(self._end(task, reporter, TaskStatus.CANCELLED, error=("cancelled", reason)))
+                    await unbroken(self._end(task, work, reporter, TaskStatus.CANCELLED, error=("cancelled", reason)))
             raise
         except StepFailed as failure:
             error_pair = (failure.code, failure.message)
-            await unbroken(self._end(task, reporter, TaskStatus.FAILED, error=error_pair))
+            await unbroken(self._end(task, work, reporter, TaskStatus.FAILED, error=error_pair))
             raise
         return output
 
@@ -199,6 +203,7 @@ class Operations:
     async def _end(
         self,
         task: TaskRow,
+        work: Work,
         reporter: Reporter,
         status: TaskStatus,
         *,
@@ -206,12 +211,22 @@ class Operations:
         error: tuple[str, str] | None = None,
         context: ToolContext | None = None,
     ) -> None:
+        """A database that is gone is waited for: its tool has done its work, and is not to do it again for that."""
         reporter.end(task)
-        async with reporter.transaction() as tx:
-            row = await _own_row(tx.session, task)
-            if context is not None and row.run_id is not None:
-                await _keep_artifacts(tx, row.run_id, row.step_id, context)
-            await end_task(tx, tx.session, row, status, output=output, error=error)
+        pause, longest = _AWAY_SECONDS
+        while True:
+            try:
+                async with reporter.transaction() as tx:
+                    row = await _own_row(tx.session, task)
+                    if context is not None and row.run_id is not None:
+                        await _keep_artifacts(tx, row.run_id, row.step_id, context)
+                    await end_task(tx, tx.session, row, status, output=output, error=error)
+                return
+            except DBAPIError as lost:
+                if work.keeps_state or not is_lost(lost):
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
 
 async def end_task(

@@ -62,8 +62,8 @@ class Runtime:
 
     Args:
         executor_id: This process's, and no other's: DBOS would carry out what another one is at.
-        at_once: How many runs of one owner are worked on at the same time, by all processes together, and how many of
-            their tasks; the others wait.
+        at_once: How many runs of one owner are worked on at the same time, by all processes together, and how many tasks
+            of each of their agents; the others wait.
     """
 
     _launched: ClassVar[Runtime | None] = None
@@ -139,17 +139,19 @@ class Runtime:
     async def enqueue(self, session: AsyncSession, workflow: str, row: RunRow | TaskRow) -> None:
         """Starts the workflow of the row's segment if, and only if, the session's transaction commits.
 
-        Each owner has a queue for runs and one for tasks, so that runs that take long keep no tool call waiting.
+        Each owner has a queue for runs, one for the tasks of each agent, and one for calls without an agent: what takes
+        long, or waits for an agent that is stopped, keeps nothing else waiting.
         """
         client = self._client
         if client is None:
             raise RuntimeError("the engine has not been launched")
         row_id, segment = row.id, row.segment
+        agent_id = row.agent_id if isinstance(row, TaskRow) else None
         options: EnqueueOptions = {
             "workflow_name": workflow,
             "queue_name": QUEUE,
             "workflow_id": f"{row_id}~{segment}",
-            "queue_partition_key": f"{workflow}:{row.owner_id}",
+            "queue_partition_key": f"{workflow}:{row.owner_id}:{agent_id or ''}",
         }
 
         def enqueue(connection: Connection) -> None:

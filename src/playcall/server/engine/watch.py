@@ -76,9 +76,9 @@ class Watch:
             Exception: The database does not answer.
         """
         look = await self._processes.look()
-        await self._obey(was_silent=look.was_silent)
+        await self._obey()
         pending = await self._runtime.pending()
-        left = [segment for segment in pending if segment.executor_id not in look.living]
+        left = await self._left(pending, look)
         if left or look.dead:
             await self._take_over(left, look)
         await self._restart_unstarted([segment for segment in pending if segment.executor_id == self._processes.id])
@@ -101,6 +101,15 @@ class Watch:
                 if f"{row_id}~{segment}" not in alive:
                     _log.warning("work_left_lying", extra={"id": row_id, "segment": segment})
                     await self._segments.restart(workflow, row_id, segment, is_fault=True)
+
+    async def _left(self, pending: Sequence[Segment], look: Look) -> list[Segment]:
+        """What nobody works on. The look is older than `pending`: who has come since, or moves again, may have taken it."""
+        left = [segment for segment in pending if segment.executor_id not in look.living]
+        if not left or self._processes.alone:
+            return left
+        others = await self._processes.others()
+        moving = {peer for peer, count in others.items() if look.dead.get(peer) != count}
+        return [segment for segment in left if segment.executor_id not in moving]
 
     async def _take_over(self, left: Sequence[Segment], look: Look) -> None:
         """A crash counts as a fault of what was being worked on: any of it may have caused it."""
@@ -125,8 +134,8 @@ class Watch:
                 await self._runtime.give_up([segment.workflow_id])
         self._idle_looks = idle
 
-    async def _obey(self, *, was_silent: bool) -> None:
-        """What has been wished cancelled through another process; and, after a silence, what others have taken over."""
+    async def _obey(self) -> None:
+        """What has been wished cancelled through another process, and what others have taken over."""
         here = self._works.segments()
         ids = list(here)
         for first in range(0, len(ids), AT_ONCE):
@@ -136,8 +145,8 @@ class Watch:
             async with self._database.read() as session:
                 rows = (await session.execute(union_all(runs, tasks))).all()
             for row_id, wish, segment in rows:
-                if was_silent and segment != here[row_id]:
-                    self._works.supersede(row_id)
+                if segment != here[row_id]:
+                    self._works.supersede(row_id, segment)
                 elif wish == RunWish.CANCEL:
                     self._works.stop(row_id)
 

@@ -106,10 +106,10 @@ class WorkList:
         if work is not None:
             work.stop("cancel")
 
-    def supersede(self, id: str) -> None:
-        """Another segment has the run or task: what is done for it here is stopped, and stores nothing."""
+    def supersede(self, id: str, segment: int) -> None:
+        """This segment has the run or task: what is done here for an earlier one is stopped, and stores nothing."""
         work = self._current.get(id)
-        if work is not None:
+        if work is not None and work.segment < segment:
             work.stop("superseded")
 
     def segments(self) -> dict[str, int]:

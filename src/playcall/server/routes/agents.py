@@ -223,16 +223,15 @@ async def _own(session: AsyncSession, caller: Caller, agent_id: str, *, lock: bo
 
 
 async def _require_tools(session: AsyncSession, caller: Caller, names: Sequence[str]) -> None:
-    """An agent's tools exist: a run is no place to find out that they do not."""
-    known = set(
-        (
-            await session.execute(
-                select(ToolRow.name).where(
-                    ToolRow.name.in_(names), or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None))
-                )
-            )
-        ).scalars()
+    """An agent's tools exist: a run is no place to find out that they do not.
+
+    They are held, in the order in which they are locked elsewhere: none is deleted before it is seen who uses it.
+    """
+    named = select(ToolRow.name).where(
+        ToolRow.name.in_(names), or_(ToolRow.owner_id == caller.user_id, ToolRow.owner_id.is_(None))
     )
+    held = named.order_by(ToolRow.name).with_for_update(read=True, key_share=True)
+    known = set((await session.execute(held)).scalars())
     errors = [
         FieldProblem(loc=["body", "tools", index], msg=why_missing(name), type="unknown_tool")
         for index, name in enumerate(names)

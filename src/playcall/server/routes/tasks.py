@@ -187,11 +187,12 @@ async def _page(
 
 
 async def _agent(session: AsyncSession, caller: Caller, name_or_id: str) -> AgentRow:
-    """An id wins over a name that looks like one."""
+    """An id wins over a name that looks like one. It is held: it is not deleted before the task that comes is seen."""
     statement = select(AgentRow).where(
         AgentRow.owner_id == caller.user_id, or_(AgentRow.id == name_or_id, AgentRow.name == name_or_id)
     )
-    row = (await session.execute(statement.order_by((AgentRow.id == name_or_id).desc()).limit(1))).scalar_one_or_none()
+    statement = statement.order_by((AgentRow.id == name_or_id).desc()).limit(1)
+    row = (await session.execute(statement.with_for_update(read=True, key_share=True))).scalar_one_or_none()
     if row is None:
         raise not_found("agent")
     return row

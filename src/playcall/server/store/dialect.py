@@ -29,10 +29,12 @@ __all__ = [
     "LOCK_SECONDS",
     "Insert",
     "connect",
+    "create_lone",
     "create_reader",
     "create_writer",
     "insert_for",
     "is_lock_timeout",
+    "is_lost",
     "limit_lock_waits",
 ]
 
@@ -54,6 +56,7 @@ _UNAVAILABLE: Final = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 """Beginnings of SQLSTATE: lost connections, transactions that lost to others, too little of something, locks, shutdowns,
 disks; a database that may only be read; a transaction that was idle for too long.
 """
+_GONE: Final = ("08", "57P")
 _LOCK_TIMEOUT: Final = "55P03"
 CONNECT_ERRORS: tuple[type[Exception], ...] = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What `connect` raises of a PostgreSQL that cannot be reached, or does not let us in; the engines raise OperationalError."""
@@ -93,6 +96,11 @@ def create_reader(url: str | URL) -> AsyncEngine:
     return _postgresql_engine(parsed).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
+def create_lone(url: str | URL) -> AsyncEngine:
+    """An engine of one connection to PostgreSQL, whose transactions may write: for what must not wait for a pool."""
+    return _postgresql_engine(make_url(url), size=1, overflow=0)
+
+
 async def connect(url: URL) -> Any:
     """A connection of the driver's own, to PostgreSQL; whoever takes it closes it.
 
@@ -127,17 +135,26 @@ async def limit_lock_waits(session: AsyncSession, seconds: float) -> None:
         await session.execute(text("SELECT set_config('lock_timeout', :limit, true)"), limit)
 
 
+def is_lost(error: Exception) -> bool:
+    """Whether PostgreSQL was not there, or went away in the middle; not when it is there, and full or read-only."""
+    if not isinstance(error, DBAPIError):
+        return False
+    original = error.orig
+    is_unreached = original is not None and isinstance(original.__cause__, OSError)
+    return error.connection_invalidated or is_unreached or str(getattr(original, "sqlstate", "")).startswith(_GONE)
+
+
 def is_lock_timeout(error: DBAPIError) -> bool:
     """Whether others held a lock for too long."""
     return getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT
 
 
-def _postgresql_engine(url: URL) -> AsyncEngine:
+def _postgresql_engine(url: URL, *, size: int = POOL_SIZE, overflow: int = OVERFLOW) -> AsyncEngine:
     engine = create_async_engine(
         url,
         async_creator=partial(_connect, url),
-        pool_size=POOL_SIZE,
-        max_overflow=OVERFLOW,
+        pool_size=size,
+        max_overflow=overflow,
         pool_timeout=BUSY_TIMEOUT_MS / 1_000,
         hide_parameters=True,
     )
