@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from playcall.cli.app import app
-from playcall.server import metrics
 from playcall.server.routes import health
+from playcall.server.telemetry import metrics
 
 PAGE = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
 

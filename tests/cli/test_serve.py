@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from playcall.cli.app import app
 from playcall.cli.serve import DATABASE_URL_VARIABLE, _announce
-from playcall.server.starting import Started
+from playcall.server.running.starting import Started
 
 COMMAND = [sys.executable, "-m", "playcall", "serve", "--port", "0"]
 

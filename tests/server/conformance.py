@@ -19,7 +19,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playcall.server import serving
+from playcall.server.running import serving
 
 PROBLEM = "application/problem+json"
 OWN_HEADERS = {

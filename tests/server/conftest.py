@@ -24,7 +24,7 @@ from playcall.server.clock import utc_now
 from playcall.server.dependencies import Core
 from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry
-from playcall.server.serving import Server, Started
+from playcall.server.running.serving import Server, Started
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.store.tables import ToolRow

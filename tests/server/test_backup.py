@@ -19,9 +19,9 @@ import aiohttp
 import pytest
 from sqlalchemy import make_url
 
-from playcall.server.backup import BackupError, back_up
-from playcall.server.data_folder import ID_FILE
+from playcall.server.running.data_folder import ID_FILE
 from playcall.server.settings import DATABASE_FILE, WITNESS_FILE
+from playcall.server.upkeep.backup import BackupError, back_up
 from playcall.testing import LiveBackend
 from tests.postgresql import PostgreSQL
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from playcall.models import Cursor
-from playcall.server import caretaker
-from playcall.server.caretaker import expire_old, look_after, poll_heads
 from playcall.server.clock import utc_now
 from playcall.server.log import LogGap, NewEvent, TopicEntry, read_log, read_topic
 from playcall.server.sockets.registry import Sockets
 from playcall.server.store.database import Database
+from playcall.server.upkeep import caretaker
+from playcall.server.upkeep.caretaker import expire_old, look_after, poll_heads
 
 
 async def append(database: Database, owner: str, topic: str, *, age_seconds: float = 0) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import pytest_asyncio
 
-from playcall.server import check as check_module
-from playcall.server.check import Verdict, check
+from playcall.server.running import check as check_module
+from playcall.server.running.check import Verdict, check
 from playcall.server.settings import Settings
 
 from .conftest import RunningServer

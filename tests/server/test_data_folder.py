@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from playcall.server.data_folder import _read_id, _write_id, hold_folder, prepare_folder
+from playcall.server.running.data_folder import _read_id, _write_id, hold_folder, prepare_folder
+from playcall.server.running.starting import StartupError
 from playcall.server.settings import Settings
-from playcall.server.starting import StartupError
 
 from .conftest import RunningServer
 from .test_serving import failure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from playcall.server.database_url import postgresql_url, shown
-from playcall.server.starting import StartupError
+from playcall.server.running.database_url import postgresql_url, shown
+from playcall.server.running.starting import StartupError
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from playcall.server import pulse
 from playcall.server.routes import health
 from playcall.server.settings import Settings
+from playcall.server.upkeep import pulse
 
 from .conftest import Api, RunningServer
 

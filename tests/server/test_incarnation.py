@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from playcall.server import incarnation
-from playcall.server.incarnation import Incarnation, Mark, read_witness, why_another, write_witness
+from playcall.server.running import incarnation
+from playcall.server.running.incarnation import Incarnation, Mark, read_witness, why_another, write_witness
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.store.tables import EPOCH, MetaRow, UserRow
@@ -90,7 +90,7 @@ def test_a_database_that_was_put_back_alone_gets_a_new_epoch_once(
 CHILD = """
 import sys
 from pathlib import Path
-from playcall.server.serving import serve
+from playcall.server.running.serving import serve
 from playcall.server.settings import Settings
 serve(Settings(data_dir=Path(sys.argv[1]), port=0), engine=None, on_started=lambda started: print(started.url, flush=True))
 """

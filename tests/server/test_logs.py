@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from playcall.server.engine.work import WorkList
-from playcall.server.logs import formatter
+from playcall.server.telemetry.logs import formatter
 
 from .conftest import Api
 

@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from playcall.server import metrics
 from playcall.server.log import NewEvent, TopicEntry
 from playcall.server.settings import Settings
+from playcall.server.telemetry import metrics
 from playcall.testing import LiveBackend
 from tests.postgresql import PostgreSQL
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from starlette.datastructures import Headers
 
-from playcall.server.origins import EXPOSED_HEADERS, REQUEST_HEADERS, require_known_origin
+from playcall.server.limits.origins import EXPOSED_HEADERS, REQUEST_HEADERS, require_known_origin
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 

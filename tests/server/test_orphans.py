@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from playcall.server.clock import utc_now
-from playcall.server.orphans import ASIDE, KEPT_SECONDS, YOUNG_SECONDS, sweep_orphans
 from playcall.server.store.database import Database
 from playcall.server.store.tables import RunRow
+from playcall.server.upkeep.orphans import ASIDE, KEPT_SECONDS, YOUNG_SECONDS, sweep_orphans
 
 HOUR = 3_600.0
 

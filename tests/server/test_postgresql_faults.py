@@ -16,7 +16,6 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from playcall.models import Cursor
-from playcall.server import caretaker
 from playcall.server.auth.accounts import create_user
 from playcall.server.auth.secrets import API_KEY_PREFIX
 from playcall.server.log import LogSlice, NewEvent, TopicEntry, read_log, read_topic
@@ -24,6 +23,7 @@ from playcall.server.settings import Settings
 from playcall.server.store import dialect
 from playcall.server.store.database import Database
 from playcall.server.store.tables import MetaRow, UserRow
+from playcall.server.upkeep import caretaker
 from tests.postgresql import PostgreSQL
 
 from .conftest import Api, RunningServer

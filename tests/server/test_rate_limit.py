@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from playcall import ApiKey
+from playcall.server.limits.rate_limit import RateLimit
 from playcall.server.problems import ApiError
-from playcall.server.rate_limit import RateLimit
 from playcall.server.settings import Settings
 
 from ..end_to_end.faces import FACES, open_client

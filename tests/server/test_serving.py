@@ -16,7 +16,7 @@ import pytest
 
 from playcall.server.auth.passwords import _nobodys_hash
 from playcall.server.auth.secrets import hash_secret
-from playcall.server.serving import Started, StartupError, serve
+from playcall.server.running.serving import Started, StartupError, serve
 from playcall.server.settings import Settings
 
 from .conftest import RunningServer

@@ -19,7 +19,7 @@ from playcall.server.store.database import Database
 from playcall.server.store.tables import ArtifactRow, RunRow, UserRow
 from playcall.server.tools import NewFile, WrittenFile
 from playcall.server.tools.writing import Writing, writings_folder
-from playcall.server.unfinished import settle_unfinished
+from playcall.server.upkeep.unfinished import settle_unfinished
 
 
 @pytest_asyncio.fixture

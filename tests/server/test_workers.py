@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from playcall.server import workers
+from playcall.server.running import workers
+from playcall.server.running.starting import Started, StartupError
+from playcall.server.running.workers import Patience, Report, Workers
 from playcall.server.settings import Settings
-from playcall.server.starting import Started, StartupError
-from playcall.server.workers import Patience, Report, Workers
 
 CHILD = """
 import json, os, signal, sys, time

@@ -24,7 +24,7 @@ def backup(
     folder does.
     """
     try:
-        from playcall.server.backup import BackupError, back_up
+        from playcall.server.upkeep.backup import BackupError, back_up
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("playcall"):
             raise

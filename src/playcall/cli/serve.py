@@ -18,8 +18,8 @@ from .failing import FAILED, USAGE, fail
 from .serve_check import show_check
 
 if TYPE_CHECKING:
+    from playcall.server.running.starting import Started
     from playcall.server.settings import Settings
-    from playcall.server.starting import Started
 
 __all__ = ["serve"]
 
@@ -166,10 +166,10 @@ def serve(
     if log_format not in ("text", "json"):
         raise typer.BadParameter("log format is text or json", param_hint="--log-format")
     with _extra_named():
-        from playcall.server.logs import set_up
+        from playcall.server.running.starting import StartupError
+        from playcall.server.running.workers import serve_on_many
         from playcall.server.settings import Settings
-        from playcall.server.starting import StartupError
-        from playcall.server.workers import serve_on_many
+        from playcall.server.telemetry.logs import set_up
 
         # The parent of several does not serve itself, and starts sooner without all that serving needs.
         run = None if check or workers > 1 else _server()
@@ -239,7 +239,7 @@ def _extra_named() -> Generator[None]:
 
 def _server() -> Callable[[Settings, Callable[[Started], None]], None]:
     from playcall.server.engine import Engine
-    from playcall.server.serving import serve
+    from playcall.server.running.serving import serve
 
     def run(settings: Settings, on_started: Callable[[Started], None]) -> None:
         serve(settings, engine=lambda database, fixed: Engine(database=database, settings=fixed), on_started=on_started)

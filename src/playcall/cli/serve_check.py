@@ -23,7 +23,7 @@ _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 def show_check(settings: Settings, *, workers: int) -> None:
     """Ends the command, with status 1 if a start would fail."""
-    from playcall.server.check import Verdict, check
+    from playcall.server.running.check import Verdict, check
 
     findings = asyncio.run(check(settings, workers=workers))
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)

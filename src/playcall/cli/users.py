@@ -175,9 +175,9 @@ def _on_database(data: Path, url: str | None, do: Callable[[Database], Awaitable
 
     from playcall.server.auth.passwords import UnfitPasswordError
     from playcall.server.auth.users import UserError, require_current
-    from playcall.server.database_url import postgresql_url
+    from playcall.server.running.database_url import postgresql_url
+    from playcall.server.running.starting import StartupError
     from playcall.server.settings import Settings
-    from playcall.server.starting import StartupError
     from playcall.server.store.database import Database
     from playcall.server.store.dialect import CONNECT_ERRORS
 

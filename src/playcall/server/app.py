@@ -12,19 +12,22 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import WebSocketRoute
 
-from . import error_handlers, metrics
+from playcall.server import error_handlers
+from playcall.server.limits.origins import allow_origins
+from playcall.server.limits.rate_limit import RateLimit
+from playcall.server.telemetry import metrics
+from playcall.server.upkeep.caretaker import look_after
+from playcall.server.upkeep.retention import Removes
+from playcall.server.upkeep.unfinished import settle_unfinished
+
 from .auth.gate import Gate
 from .auth.passwords import prepare_passwords
 from .auth.sign_in import SignIn
 from .auth.tokens import TokenIssuer
-from .caretaker import look_after
 from .dependencies import Core
 from .engine_port import EnginePort
 from .middleware import Envelope
 from .openapi_document import describe
-from .origins import allow_origins
-from .rate_limit import RateLimit
-from .retention import Removes
 from .routes import agents, artifacts, auth, events, health, playbooks, runs, tasks, tool_calls, tools
 from .routes.metrics import metrics_route
 from .settings import Settings
@@ -32,7 +35,6 @@ from .sockets.endpoint import WebSocketEndpoint
 from .sockets.registry import Sockets
 from .store.database import Database
 from .store.tables import SIGNING_KEY
-from .unfinished import settle_unfinished
 
 __all__ = ["PREFIX", "EngineFactory", "create_app"]
 

@@ -9,8 +9,9 @@ from typing import cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from playcall.server.limits.rate_limit import RateLimit, RawHeaders, Who
+
 from .problems import ApiError
-from .rate_limit import RateLimit, RawHeaders, Who
 
 __all__ = ["Deadline", "RequestContext", "context_of", "deadline_exceeded"]
 

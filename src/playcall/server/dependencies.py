@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
 from playcall.models import Scope
+from playcall.server.limits.doorkeeper import peer_name
 
 from .auth.caller import Caller
 from .auth.gate import Gate, credential_of
@@ -18,7 +19,6 @@ from .auth.sign_in import SignIn
 from .auth.tokens import TokenIssuer
 from .command import KEY_HEADER, Command, IdempotencyKey
 from .context import Deadline, context_of
-from .doorkeeper import peer_name
 from .engine_port import EnginePort
 from .problems import ApiError
 from .promises import may_answer

@@ -13,13 +13,14 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import noted
+from playcall.server.limits.doorkeeper import peer_name
+from playcall.server.limits.rate_limit import RateLimit
+from playcall.server.telemetry.access import noted
+from playcall.server.telemetry.logs import current_request
+
 from .context import Deadline, RequestContext, deadline_exceeded
-from .doorkeeper import peer_name
 from .error_handlers import problem_of
-from .logs import current_request
 from .problems import ApiError, problem_response
-from .rate_limit import RateLimit
 
 __all__ = ["Envelope", "deny_socket"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .logs import LogFormat
+from playcall.server.telemetry.logs import LogFormat
 
 __all__ = ["DATABASE_FILE", "WITNESS_FILE", "Settings"]
 
 DATABASE_FILE = "playcall.sqlite3"
 WITNESS_FILE = "witness"
-"""Says how far the database had come; a copy of the database alone is told by it (`playcall.server.incarnation`)."""
+"""Says how far the database had come; a copy of the database alone is told by it (`playcall.server.running.incarnation`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,8 +196,9 @@ class LiveBackend:
         Raises:
             RuntimeError: the backend was never started.
         """
+        from playcall.server.running.database_url import postgresql_url
+
         from ..loop_thread import LoopThread
-        from ..server.database_url import postgresql_url
         from ..server.settings import DATABASE_FILE
 
         database = self.data_dir / DATABASE_FILE

@@ -19,7 +19,7 @@ import pytest_asyncio
 from yarl import URL
 
 from playcall.server.clock import utc_now
-from playcall.server.file_response import open_file
+from playcall.server.files.file_response import open_file
 from playcall.server.ids import new_id
 from playcall.server.settings import Settings
 from playcall.server.store.tables import IdempotencyRow, RunRow

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from playcall.server.doorkeeper import Doorkeeper, peer_name
+from playcall.server.limits.doorkeeper import Doorkeeper, peer_name
 from playcall.server.settings import Settings
 
 from ..conftest import Api, RunningServer

@@ -9,14 +9,11 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import func, select, update
 
-from playcall.server import metrics, retention
-from playcall.server.caretaker import clear_away, expire_old_runs
 from playcall.server.clock import utc_now
 from playcall.server.engine.commands import Commands
 from playcall.server.engine.runtime import Runtime
 from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry
-from playcall.server.retention import KEYS_KEPT, expire_keys, expire_runs
 from playcall.server.store.database import Database
 from playcall.server.store.tables import (
     ArtifactRow,
@@ -29,6 +26,10 @@ from playcall.server.store.tables import (
     TokenFamilyRow,
     TopicRow,
 )
+from playcall.server.telemetry import metrics
+from playcall.server.upkeep import retention
+from playcall.server.upkeep.caretaker import clear_away, expire_old_runs
+from playcall.server.upkeep.retention import KEYS_KEPT, expire_keys, expire_runs
 
 DAY = timedelta(days=1)
 

@@ -24,13 +24,13 @@ from typing import Final
 
 from sqlalchemy import case, delete, select
 
-from playcall.server import metrics
 from playcall.server.clock import utc_now
 from playcall.server.context import Deadline, deadline_exceeded
 from playcall.server.problems import ApiError
 from playcall.server.store.database import Database
 from playcall.server.store.dialect import insert_for
 from playcall.server.store.tables.accounts import SignInFailureRow, UserRow
+from playcall.server.telemetry import metrics
 
 from .passwords import normal_password, verify_password
 

@@ -43,8 +43,9 @@ from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 from pydantic_core import SchemaValidator, core_schema
 
+from playcall.server.telemetry import metrics
+
 from ...models import JsonObject
-from .. import metrics
 from ..tools import ToolFailure
 from .prompts import ModelEndpoint, ModelTool, Prompt, call_key, function_names, output_of, storable
 

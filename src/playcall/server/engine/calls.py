@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from playcall.server.telemetry import metrics
+
 from ...models import JsonObject, ToolKind
-from .. import metrics
 from ..store.tables import ToolRow
 from ..tools import ToolContext, ToolFailure, ToolStopped, builtin_tools, check_by_schema, installed_tool
 from ..tools.definition import check_output

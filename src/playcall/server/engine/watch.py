@@ -14,9 +14,10 @@ from typing import Final
 
 from sqlalchemy import select, union_all
 
+from playcall.server.telemetry import metrics
+from playcall.server.upkeep.pulse import engine_pulse
+
 from ...models import RunStatus, RunWish
-from .. import metrics
-from ..pulse import engine_pulse
 from ..store.database import Database
 from ..store.tables import RunRow, TaskRow
 from .commands import RUN_WORKFLOW, TASK_WORKFLOW

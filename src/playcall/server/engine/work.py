@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Coroutine, Generator
 from typing import Any, Literal, TypeVar
 
-from ..logs import current_work
+from playcall.server.telemetry.logs import current_work
 
 __all__ = ["Work", "WorkList"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from playcall.server import metrics
 from playcall.server.store.dialect import insert_for
 from playcall.server.store.tables.log import EventRow, TopicRow
+from playcall.server.telemetry import metrics
 
 from .events import MAX_DATA_BYTES, Ending, NewEvent
 from .wake import TopicKey, Wakes, topic_id

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from playcall.server import metrics
+from playcall.server.telemetry import metrics
 
 __all__ = ["TopicKey", "Waiter", "Wakes", "topic_id", "topic_key"]
 

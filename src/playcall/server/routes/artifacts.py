@@ -14,13 +14,13 @@ from playcall.models import Artifact, Page, RunId
 from playcall.models.topic import run_topic
 from playcall.server.answers import matches, model_response, require_content_match
 from playcall.server.auth.caller import Caller
-from playcall.server.byte_range import asked_part
 from playcall.server.command import Command
 from playcall.server.dependencies import CallerDep, DatabaseDep, DeadlineDep, KeyDep, SettingsDep
 from playcall.server.engine.artifacts import enter_artifact, require_open, require_room
 from playcall.server.engine.records import artifact_of
-from playcall.server.file_response import FileResponse, open_file
-from playcall.server.incoming_files import incoming_file, new_file, require_whole
+from playcall.server.files.byte_range import asked_part
+from playcall.server.files.file_response import FileResponse, open_file
+from playcall.server.files.incoming_files import incoming_file, new_file, require_whole
 from playcall.server.log import read_topic
 from playcall.server.paging import PageRequestDep
 from playcall.server.problems import not_found

@@ -13,7 +13,7 @@ from playcall.server.auth.accounts import add_api_key
 from playcall.server.auth.passwords import MAX_BYTES
 from playcall.server.auth.tokens import InvalidTokenError, ReusedTokenError
 from playcall.server.dependencies import CallerDep, CoreDep, DatabaseDep, DeadlineDep
-from playcall.server.doorkeeper import peer_name
+from playcall.server.limits.doorkeeper import peer_name
 from playcall.server.problems import ApiError, not_found
 from playcall.server.store.tables import ApiKeyRow
 

@@ -17,11 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from playcall.models import Health
 from playcall.server.answers import model_response
 from playcall.server.dependencies import Core, CoreDep
-from playcall.server.pulse import engine_pulse
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.store.migrate import VERSION_TABLE, newest_revision
 from playcall.server.store.tables import EPOCH, MetaRow
+from playcall.server.upkeep.pulse import engine_pulse
 
 from .routing import api_router, success
 

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from playcall.models import RunStatus, TaskStatus
-from playcall.server import metrics
 from playcall.server.context import context_of
 from playcall.server.dependencies import Core, core_of
 from playcall.server.problems import problem_response, unauthenticated
 from playcall.server.store.tables import RunRow, TaskRow
+from playcall.server.telemetry import metrics
 
 __all__ = ["PATH", "metrics_route"]
 

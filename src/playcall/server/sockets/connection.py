@@ -30,12 +30,12 @@ from playcall.models.frames import (
     Unsubscribed,
     Welcome,
 )
-from playcall.server import metrics
 from playcall.server.auth.caller import Caller
 from playcall.server.auth.gate import Gate
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
+from playcall.server.telemetry import metrics
 
 from .channel import Channel, ChannelClosedError
 from .encoding import encode

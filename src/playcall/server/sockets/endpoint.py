@@ -17,10 +17,10 @@ from playcall.server.auth.caller import Caller
 from playcall.server.auth.gate import credential_of
 from playcall.server.context import context_of
 from playcall.server.dependencies import Core, core_of
-from playcall.server.doorkeeper import Doorkeeper, peer_name
 from playcall.server.error_handlers import problem_of
+from playcall.server.limits.doorkeeper import Doorkeeper, peer_name
+from playcall.server.limits.origins import require_known_origin
 from playcall.server.middleware import deny_socket
-from playcall.server.origins import require_known_origin
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 

@@ -8,8 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from playcall.server import metrics
 from playcall.server.auth.gate import Gate
+from playcall.server.telemetry import metrics
 
 from .connection import Connection
 

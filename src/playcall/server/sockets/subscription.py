@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from playcall.models import Cursor
 from playcall.models.frames import Ended, ErrorFrame, Gap, Subscribe, Subscribed, WireCursor
-from playcall.server import metrics
 from playcall.server.log import LogGap, read_log, read_place
 from playcall.server.log.wake import Waiter
 from playcall.server.store.database import Database
+from playcall.server.telemetry import metrics
 
 from .encoding import encode, events_frames
 from .filtering import TypeFilter

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from playcall.server import metrics
 from playcall.server.log.append import Outbox
 from playcall.server.log.events import NewEvent
 from playcall.server.log.wake import Wakes, topic_key
+from playcall.server.telemetry import metrics
 
 from .dialect import LOCK_SECONDS, create_reader, create_writer, insert_for, is_lock_timeout, limit_lock_waits
 from .migrate import upgrade

@@ -48,7 +48,7 @@ class NewFile:
             file.place()             # from here on others see it
             file.keep()              # without this, leaving the block gives back what was there before
 
-    If the process dies before `keep`, the next one decides (`playcall.server.unfinished`). The workspace itself is made
+    If the process dies before `keep`, the next one decides (`playcall.server.upkeep.unfinished`). The workspace itself is made
     when it is needed, and stays.
 
     All of it blocks. What raises ToolFailure says `path_refused`, `parameters_invalid` (the media type) or `too_large`;

@@ -1,4 +1,4 @@
-"""Answers already given, by idempotency key; kept for a while (`playcall.server.retention`)."""
+"""Answers already given, by idempotency key; kept for a while (`playcall.server.upkeep.retention`)."""
 
 from __future__ import annotations
 

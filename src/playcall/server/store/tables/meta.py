@@ -12,9 +12,9 @@ __all__ = ["EPOCH", "FOLDER", "MARK", "SIGNING_KEY", "MetaRow"]
 EPOCH = "epoch"
 """This incarnation of all logs: a new or restored database gets a new one."""
 MARK = "mark"
-"""How far this incarnation has come, to tell a restored database (`playcall.server.incarnation`)."""
+"""How far this incarnation has come, to tell a restored database (`playcall.server.running.incarnation`)."""
 FOLDER = "folder"
-"""The data folder that belongs with this database says the same (`playcall.server.data_folder`); PostgreSQL only."""
+"""The data folder that belongs with this database says the same (`playcall.server.running.data_folder`); PostgreSQL only."""
 SIGNING_KEY = "signing_key"
 """Signs access tokens; whoever can read the database could make tokens anyhow, as it holds the users."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from .starting import StartupError
+from playcall.server.running.starting import StartupError
 
 __all__ = ["postgresql_url", "shown"]
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from starlette.requests import ClientDisconnect, Request
 
 from playcall.models import FieldProblem
-
-from .context import context_of, deadline_exceeded
-from .problems import ApiError, invalid
-from .tools import NewFile, ToolFailure
-from .tools.unbroken import unbroken
+from playcall.server.context import context_of, deadline_exceeded
+from playcall.server.problems import ApiError, invalid
+from playcall.server.tools import NewFile, ToolFailure
+from playcall.server.tools.unbroken import unbroken
 
 __all__ = ["incoming_file", "new_file", "require_whole"]
 

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from pathlib import Path
 
-from .store.database import Database
-from .store.tables import ArtifactRow
-from .tools.writing import Note, Writing
+from playcall.server.store.database import Database
+from playcall.server.store.tables import ArtifactRow
+from playcall.server.tools.writing import Note, Writing
 
 __all__ = ["settle_unfinished"]
 

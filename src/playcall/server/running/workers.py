@@ -1,6 +1,6 @@
 """Several server processes on one address: the parent that binds it, starts them, and replaces those that die.
 
-Each of them is a whole server (`playcall.server.worker`), with a loop, an engine and a database pool of its own; the
+Each of them is a whole server (`playcall.server.running.worker`), with a loop, an engine and a database pool of its own; the
 parent does nothing but watch. They take connections from one socket, which the parent holds too. With a socket each
 (SO_REUSEPORT) the system would spread connections more evenly, but those that it gave to a process that has died would be
 reset, or hang until that process is replaced; from one socket the living take them all, and the least busy the most.
@@ -25,16 +25,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from .address import bind
-from .database_url import postgresql_url
-from .settings import Settings
-from .starting import Started, StartupError, reason_of
+from playcall.server.running.address import bind
+from playcall.server.running.database_url import postgresql_url
+from playcall.server.running.starting import Started, StartupError, reason_of
+from playcall.server.settings import Settings
 
 __all__ = ["Orders", "Patience", "Report", "Workers", "serve_on_many"]
 
 logger = logging.getLogger("playcall.server")
 
-COMMAND: Final = (sys.executable, "-m", "playcall.server.worker")
+COMMAND: Final = (sys.executable, "-m", "playcall.server.running.worker")
 KILL_SECONDS: Final = 10.0
 """On top of the time for draining: the engine hands over what it works on."""
 

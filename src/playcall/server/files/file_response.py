@@ -14,7 +14,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from .tools.unbroken import unbroken
+from playcall.server.tools.unbroken import unbroken
 
 __all__ = ["FileResponse", "open_file"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
-from .settings import Settings
-from .starting import StartupError, reason_of
+from playcall.server.running.starting import StartupError, reason_of
+from playcall.server.settings import Settings
 
 __all__ = ["bind", "url_host"]
 

@@ -14,13 +14,20 @@ from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from playcall.models.topic import run_topic, task_topic
-
-from . import metrics
-from .auth.sign_in import FORGOTTEN
-from .log import expire_topic
-from .problems import ApiError
-from .store.database import Database, Transaction
-from .store.tables import Base, IdempotencyRow, RunRow, SignInFailureRow, TaskRow, TokenFamilyRow, TopicRow
+from playcall.server.auth.sign_in import FORGOTTEN
+from playcall.server.log import expire_topic
+from playcall.server.problems import ApiError
+from playcall.server.store.database import Database, Transaction
+from playcall.server.store.tables import (
+    Base,
+    IdempotencyRow,
+    RunRow,
+    SignInFailureRow,
+    TaskRow,
+    TokenFamilyRow,
+    TopicRow,
+)
+from playcall.server.telemetry import metrics
 
 __all__ = ["KEYS_KEPT", "Removes", "expire_credentials", "expire_keys", "expire_runs", "expire_topics"]
 

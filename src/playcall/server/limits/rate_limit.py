@@ -11,9 +11,9 @@ import math
 import time
 from typing import Final, Literal, TypeAlias
 
-from . import metrics
-from .doorkeeper import Doorkeeper
-from .problems import ApiError
+from playcall.server.limits.doorkeeper import Doorkeeper
+from playcall.server.problems import ApiError
+from playcall.server.telemetry import metrics
 
 __all__ = ["RateLimit", "RawHeaders", "Who"]
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from starlette.types import Message, Scope, Send
 
-from . import metrics
-from .logs import current_request
+from playcall.server.telemetry import metrics
+from playcall.server.telemetry.logs import current_request
 
 __all__ = ["noted"]
 

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 
-from .problems import ApiError
+from playcall.server.problems import ApiError
 
 __all__ = ["EXPOSED_HEADERS", "REQUEST_HEADERS", "allow_origins", "require_known_origin"]
 

@@ -6,7 +6,7 @@ import re
 
 from starlette.datastructures import Headers
 
-from .problems import ApiError
+from playcall.server.problems import ApiError
 
 __all__ = ["asked_part"]
 

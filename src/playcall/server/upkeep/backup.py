@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .data_folder import ID_FILE
-from .settings import DATABASE_FILE, Settings
+from playcall.server.running.data_folder import ID_FILE
+from playcall.server.settings import DATABASE_FILE, Settings
 
 __all__ = ["BackupError", "Copied", "back_up"]
 

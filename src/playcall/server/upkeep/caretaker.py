@@ -12,17 +12,23 @@ from typing import Final
 from sqlalchemy import QueuePool, select, tuple_
 
 from playcall.models.topic import COLLECTIONS
-
-from . import metrics
-from .auth.gate import Gate
-from .clock import utc_now
-from .log import expire_events
-from .orphans import sweep_orphans
-from .retention import KEYS_KEPT, Removes, expire_credentials, expire_keys, expire_runs, expire_topics
-from .sockets.registry import Sockets
-from .store.database import Database
-from .store.tables.log import TopicRow
-from .unfinished import settle_unfinished
+from playcall.server.auth.gate import Gate
+from playcall.server.clock import utc_now
+from playcall.server.log import expire_events
+from playcall.server.sockets.registry import Sockets
+from playcall.server.store.database import Database
+from playcall.server.store.tables.log import TopicRow
+from playcall.server.telemetry import metrics
+from playcall.server.upkeep.orphans import sweep_orphans
+from playcall.server.upkeep.retention import (
+    KEYS_KEPT,
+    Removes,
+    expire_credentials,
+    expire_keys,
+    expire_runs,
+    expire_topics,
+)
+from playcall.server.upkeep.unfinished import settle_unfinished
 
 __all__ = ["clear_away", "expire_old", "expire_old_runs", "look_after", "poll_heads"]
 

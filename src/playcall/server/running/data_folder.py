@@ -16,12 +16,12 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from .settings import Settings
-from .starting import StartupError, reason_of
-from .store.database import Database
-from .store.dialect import insert_for
-from .store.tables import UserRow
-from .store.tables.meta import FOLDER, MetaRow
+from playcall.server.running.starting import StartupError, reason_of
+from playcall.server.settings import Settings
+from playcall.server.store.database import Database
+from playcall.server.store.dialect import insert_for
+from playcall.server.store.tables import UserRow
+from playcall.server.store.tables.meta import FOLDER, MetaRow
 
 __all__ = [
     "ID_FILE",

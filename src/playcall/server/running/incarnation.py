@@ -31,10 +31,10 @@ from sqlalchemy import BigInteger, String, cast, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .store.database import Database
-from .store.dialect import insert_for
-from .store.tables.accounts import UserRow
-from .store.tables.meta import EPOCH, MARK, MetaRow
+from playcall.server.store.database import Database
+from playcall.server.store.dialect import insert_for
+from playcall.server.store.tables.accounts import UserRow
+from playcall.server.store.tables.meta import EPOCH, MARK, MetaRow
 
 __all__ = ["Incarnation", "Mark", "read_witness", "why_another", "witnessed"]
 

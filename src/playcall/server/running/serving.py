@@ -20,20 +20,20 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from .address import bind, url_host
-from .app import EngineFactory, create_app
-from .auth.accounts import FIRST_USER, first_start
-from .auth.passwords import UnfitPasswordError
-from .data_folder import hold_folder, join_database, prepare_folder
-from .database_url import postgresql_url, shown
-from .incarnation import witnessed
-from .settings import Settings
-from .sockets.http_protocol import PromptProtocol
-from .sockets.uvicorn_protocol import BoundedProtocol
-from .starting import Started, StartupError, reason_of
-from .store.database import Database
-from .store.dialect import CONNECT_ERRORS
-from .store.migrate import SchemaTooNewError
+from playcall.server.app import EngineFactory, create_app
+from playcall.server.auth.accounts import FIRST_USER, first_start
+from playcall.server.auth.passwords import UnfitPasswordError
+from playcall.server.running.address import bind, url_host
+from playcall.server.running.data_folder import hold_folder, join_database, prepare_folder
+from playcall.server.running.database_url import postgresql_url, shown
+from playcall.server.running.incarnation import witnessed
+from playcall.server.running.starting import Started, StartupError, reason_of
+from playcall.server.settings import Settings
+from playcall.server.sockets.http_protocol import PromptProtocol
+from playcall.server.sockets.uvicorn_protocol import BoundedProtocol
+from playcall.server.store.database import Database
+from playcall.server.store.dialect import CONNECT_ERRORS
+from playcall.server.store.migrate import SchemaTooNewError
 
 __all__ = ["Server", "Started", "StartupError", "serve"]
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from .context import RequestContext
+    from playcall.server.context import RequestContext
 
 __all__ = ["LogFormat", "current_request", "current_work", "formatter", "set_up"]
 

@@ -22,7 +22,7 @@ from playcall.models.event import RunStepData
 if TYPE_CHECKING:
     import prometheus_client
 
-    from .log.events import NewEvent
+    from playcall.server.log.events import NewEvent
 
 __all__ = ["METRICS", "Metric", "committed", "exposition", "is_on", "turn_off", "turn_on"]
 

@@ -22,17 +22,18 @@ from typing import Any, Final
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
-from .address import bind
-from .data_folder import ID_FILE, LOCK_FILE, require_apart, require_kind
-from .database_url import postgresql_url, shown
-from .settings import Settings
-from .starting import StartupError, reason_of
-from .store.dialect import CONNECT_ERRORS, connect
-from .store.migrate import VERSION_TABLE
+from playcall.server.running.address import bind
+from playcall.server.running.data_folder import ID_FILE, LOCK_FILE, require_apart, require_kind
+from playcall.server.running.database_url import postgresql_url, shown
+from playcall.server.running.starting import StartupError, reason_of
+from playcall.server.settings import Settings
+from playcall.server.store import migrate
+from playcall.server.store.dialect import CONNECT_ERRORS, connect
+from playcall.server.store.migrate import VERSION_TABLE
 
 __all__ = ["Finding", "Verdict", "check"]
 
-MIGRATIONS: Final = Path(__file__).with_name("store") / "migrations"
+MIGRATIONS: Final = Path(migrate.__file__).with_name("migrations")
 SCARCE_BYTES: Final = 1 << 30
 TOO_FEW_BYTES: Final = 100 << 20
 CLOCK_SECONDS: Final = 2.0
@@ -152,7 +153,7 @@ def _open_files(settings: Settings) -> Finding:
 
 def _packages() -> Iterator[Finding]:
     try:
-        from .engine import Engine as _  # noqa: F401 - whether it can be
+        from playcall.server.engine import Engine as _  # noqa: F401 - whether it can be
 
         yield Finding("engine", Verdict.OK, f"DBOS {version('dbos')}")
     except ImportError as error:

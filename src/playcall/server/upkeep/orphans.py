@@ -18,8 +18,8 @@ from typing import Final
 
 from sqlalchemy import select, union_all
 
-from .store.database import Database
-from .store.tables import RunRow, TaskRow
+from playcall.server.store.database import Database
+from playcall.server.store.tables import RunRow, TaskRow
 
 __all__ = ["sweep_orphans"]
 

@@ -1,4 +1,4 @@
-"""One server process of several, as its parent starts it (`playcall.server.workers`): `-m playcall.server.worker FD FD`.
+"""One server process of several, as its parent starts it (`playcall.server.running.workers`): `-m playcall.server.running.worker FD FD`.
 
 It ends when the parent asks it to, and by itself when the parent is gone.
 """
@@ -16,11 +16,11 @@ import time
 from io import BufferedReader
 from typing import IO
 
-from .engine import Engine
-from .logs import set_up
-from .serving import Server
-from .starting import Started, StartupError
-from .workers import KILL_SECONDS, Orders, Report
+from playcall.server.engine import Engine
+from playcall.server.running.serving import Server
+from playcall.server.running.starting import Started, StartupError
+from playcall.server.running.workers import KILL_SECONDS, Orders, Report
+from playcall.server.telemetry.logs import set_up
 
 __all__ = ["main"]
 
