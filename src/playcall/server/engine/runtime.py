@@ -34,8 +34,12 @@ APPLICATION_VERSION = "1"
 """Constant: DBOS's default, a hash of the source, would strand every run at each release."""
 QUEUE = "playcall.work"
 QUEUE_POLL_SECONDS = 0.1
-DATABASE_CONNECTIONS = 5
-"""Of DBOS itself, in each process; beside those of the server's own pool."""
+POSTGRESQL_CONNECTIONS = 8
+"""Of DBOS itself, in each process; beside those of the server's own pools."""
+SQLITE_CONNECTIONS = 200
+"""More than DBOS ever has threads that write. A transaction of `once` holds SQLite's one lock, and needs one of these before it
+can end: if all were taken by threads that wait for that lock, everything would stand still until they gave up, 30 s later.
+"""
 FORGET_AFTER_SECONDS = 600.0
 FORGET_AT_ONCE = 500
 _RUNNING = "PENDING"
@@ -102,7 +106,7 @@ class Runtime:
             "serializer": self._serializer,
             "log_level": "CRITICAL",
             "use_listen_notify": False,
-            "sys_db_pool_size": DATABASE_CONNECTIONS,
+            "sys_db_pool_size": SQLITE_CONNECTIONS if self._is_sqlite else POSTGRESQL_CONNECTIONS,
         }
         try:
             DBOS(config=config)
