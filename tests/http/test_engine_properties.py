@@ -258,14 +258,16 @@ class World:
             assert not caller.error.may_have_happened, (caller.error, caller.sent)
 
     def check_budget(self) -> None:
-        """Retries of all callers together, but for those whose policy lifts the limit."""
+        """Retries of all callers together, but for those whose policy lifts the limit, and where a 429 said when to come."""
         if self.budget is None:
             return
         spent = 0
         for caller in self.callers:
             if caller.policy.budget is not None:
-                retried = [sent.outcome for sent in caller.sent[:-1]]
-                spent += sum(each not in (IN_PROGRESS_CODE, *REDIRECTS, 401) for each in retried)
+                for place, sent in enumerate(caller.sent[:-1]):
+                    reply = caller.script[place] if place < len(caller.script) else None
+                    is_paced = sent.outcome == 429 and reply is not None and reply.retry_after_ms is not None
+                    spent += not is_paced and sent.outcome not in (IN_PROGRESS_CODE, *REDIRECTS, 401)
         successes = sum(caller.error is None for caller in self.callers)
         assert spent <= self.budget + 0.1 * successes
 

@@ -159,6 +159,7 @@ async def test_the_server_holds_one_reading_of_the_log_for_a_client(tmp_path: Pa
     held: list[int] = []
     sent: list[str] = []
     blocked, forever = asyncio.Event(), asyncio.Event()
+    gc.freeze()  # what is there already is looked at no more: it may be millions of objects, in a process of many tests
 
     async def send(text: str) -> None:
         if '"op":"events"' not in text:
@@ -200,3 +201,4 @@ async def test_the_server_holds_one_reading_of_the_log_for_a_client(tmp_path: Pa
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await database.close()
+        gc.unfreeze()

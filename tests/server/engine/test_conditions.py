@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -83,11 +82,10 @@ def test_a_condition_holds_or_not(condition: str, truth: bool) -> None:
         "round(1, -999999999) == 0",
     ],
 )
-def test_a_bad_or_hostile_condition_is_refused_and_soon(condition: str) -> None:
-    begun = time.monotonic()
+def test_a_bad_or_hostile_condition_is_refused(condition: str) -> None:
+    """What would take minutes is broken off by what it has worked on, which is not a matter of the clock."""
     with pytest.raises(ConditionProblem):
         holds(condition, NAMES)
-    assert time.monotonic() - begun < 2
 
 
 def test_a_condition_is_checked_without_being_decided() -> None:
