@@ -9,7 +9,7 @@ STAMP := $(VENV)/.ready
 help:
 	@echo "make demo    run the whole path: backend, client, a playbook on real files"
 	@echo "make test    formatting, lint, types, import contracts and every test"
-	@echo "make soak    the long proofs of realtime in full, with what they measured; a quarter of an hour"
+	@echo "make soak    the long proofs in full, with what they measured; half an hour"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make openapi write the committed copies of the contract anew"
 	@echo "make clean   remove the environment and caches"

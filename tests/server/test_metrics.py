@@ -167,7 +167,7 @@ def test_how_runs_end_is_told_by_their_events() -> None:
 COUNTING = """
 import sys
 from pathlib import Path
-from playcall.server import metrics
+from playcall.server.telemetry import metrics
 metrics.turn_on(Path(sys.argv[1]))
 metrics.REQUESTS.add("GET", "/", "200")
 metrics.SOCKETS.add(2)

@@ -54,13 +54,12 @@ class Servers:
         """Round after round: one is killed, another stopped past its lease, then continued; the last is not restarted."""
         for number in range(1, ROUNDS + 1):
             began_at = time.monotonic()
-            killed, stopped = self._chance.sample(self.up, 2)
-            await self._until_amid_a_step(killed.pid)
+            killed = await self._amid_a_step(self.up)
             await asyncio.to_thread(killed.kill)
             amid = self._note_interrupted(killed.pid)
             self.kills += 1
             self.kills_amid += bool(amid)
-            await self._until_amid_a_step(stopped.pid)
+            stopped = await self._amid_a_step([each for each in self.up if each is not killed])
             os.kill(stopped.pid, signal.SIGSTOP)
             try:
                 late = self._note_interrupted(stopped.pid)
@@ -77,11 +76,14 @@ class Servers:
             )
             await asyncio.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - began_at)))
 
-    async def _until_amid_a_step(self, pid: int) -> None:
-        """Or for 3 s: it may have nothing to do."""
+    async def _amid_a_step(self, backends: Sequence[LiveBackend]) -> LiveBackend:
+        """One of them that is in the middle of a step, or, if none is within 3 s, any."""
         ends_at = time.monotonic() + 3
-        while not self._open(pid) and time.monotonic() < ends_at:
+        while time.monotonic() < ends_at:
+            if busy := [each for each in backends if self._open(each.pid)]:
+                return self._chance.choice(busy)
             await asyncio.sleep(0.02)
+        return self._chance.choice(backends)
 
     def _note_interrupted(self, pid: int) -> int:
         """It has been killed or stopped: what it had begun and not ended it was in the middle of."""
