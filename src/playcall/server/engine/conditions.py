@@ -15,6 +15,7 @@ from typing import Any, TypeGuard, cast
 from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression  # type: ignore[import-untyped]
 
 from ..tools.json_kinds import is_list, is_object
+from ..tools.python_syntax import parsed
 
 __all__ = [
     "MAX_WORK",
@@ -259,7 +260,7 @@ def _parsed(condition: str) -> ast.Expression:
     if len(text) > MAX_CONDITION_CHARACTERS:
         raise ConditionProblem(f"a condition has at most {MAX_CONDITION_CHARACTERS} characters")
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = cast("ast.Expression", parsed(text, mode="eval"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise ConditionProblem(f"the condition cannot be read: {reason}") from None

@@ -7,10 +7,12 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import cast
 
 from ....models import JsonObject
 from ..context import ToolContext
 from ..definition import tool
+from ..python_syntax import parsed
 from .walk import MAX_PARSED_BYTES, SourceFile, TreeParameters, Walk
 
 __all__ = ["functions", "imports"]
@@ -116,7 +118,7 @@ def _trees(walk: Walk) -> Iterator[tuple[SourceFile, ast.Module]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # invalid escapes in somebody's source are not ours to report
-                yield file, ast.parse(file.python_text(), filename=file.name)
+                yield file, cast("ast.Module", parsed(file.python_text(), filename=file.name))
         except (SyntaxError, UnicodeDecodeError, LookupError, ValueError, RecursionError, MemoryError) as error:
             walk.note(file.name, f"cannot be parsed ({type(error).__name__})")
 
