@@ -42,7 +42,7 @@ DURABLE: Final = {
     "shared_buffers": "128MB",
     "autovacuum": "on",
 }
-"""As PostgreSQL is by default: what was committed outlives a power cut, which SQLite in WAL mode leaves to the next checkpoint."""
+"""As durable as PostgreSQL is by default: what was committed outlives a power cut, which SQLite in WAL mode leaves to the next checkpoint."""
 
 
 @dataclass
@@ -161,11 +161,9 @@ async def setups(postgresql: PostgreSQL) -> AsyncIterator[Callable[[str, int], A
 
         async def start(name: str, workers: int) -> Setup:
             options = ["--requests-per-second=0", f"--workers={workers}"]
-            url = None
-            if name != "SQLite":
-                url = postgresql.new_database(migrated=False)
-                options.append(f"--database-url={url.replace('postgresql+asyncpg', 'postgresql')}")
-            backend = LiveBackend(options=options)
+            url = None if name == "SQLite" else postgresql.new_database(migrated=False)
+            served = None if url is None else url.replace("postgresql+asyncpg", "postgresql")
+            backend = LiveBackend(database_url=served, options=options)
             stack.push_async_callback(asyncio.to_thread, backend.close)
             await asyncio.to_thread(backend.start)
             path = backend.data_dir / "playcall.sqlite3"

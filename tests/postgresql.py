@@ -51,8 +51,10 @@ _SETTINGS: Final = {
 }
 _WATCHDOG: Final = """
 read -r _
-kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"
-sleep 1
+pid=$(head -n 1 "$1/data/postmaster.pid")
+if grep -qsF "$1/data" "/proc/$pid/cmdline"; then kill -QUIT "$pid"; fi
+n=0
+while [ $n -lt 100 ] && grep -qsF "$1/data" "/proc/$pid/cmdline"; do sleep 0.1; n=$((n + 1)); done
 rm -rf "$1"
 """
 """Reads until its writer, the test process, is no more."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from playcall.server.running.data_folder import _read_id, _write_id, hold_folder, prepare_folder
+from playcall.server.running.data_folder import _write_id, hold_folder, prepare_folder, read_id
 from playcall.server.running.starting import StartupError
 from playcall.server.settings import Settings
 
@@ -142,8 +142,8 @@ def test_a_lost_folder_is_replaced_when_it_is_asked_for_and_is_no_good_afterward
 
 def test_of_two_who_write_the_id_down_at_once_one_is_right(tmp_path: Path) -> None:
     path = tmp_path / "id"
-    assert _read_id(path) is None
+    assert read_id(path) is None
     assert _write_id(path, "first") == "first"
     assert _write_id(path, "second") == "first"
-    assert _read_id(path) == "first"
+    assert read_id(path) == "first"
     assert list(tmp_path.iterdir()) == [path]

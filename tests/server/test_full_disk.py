@@ -49,7 +49,9 @@ async def test_a_server_outlives_a_full_disk_and_so_do_its_runs(tmp_path: Path, 
             status, _, problem = await caller.raw("PUT", f"/runs/{slow}/artifacts/new.txt", data=b"x" * 10_000)
             assert (status, problem["code"]) in (UNAVAILABLE, (507, "storage_full"))
             assert await caller.ok("GET", f"/runs/{slow}/artifacts/first.txt") == TEXT, "what is there can be read"
-            await asyncio.sleep(4)  # the run comes to its last step, and cannot write it down
+            await asyncio.sleep(
+                4
+            )  # what the run waits at most, which began before this: it cannot write down that it has
             assert (await caller.ok("GET", f"/runs/{slow}"))["status"] == "running"
         assert (await caller.until(slow))["status"] == "completed"
         assert await caller.ok("GET", f"/runs/{slow}/artifacts/second.txt") == "written at last"

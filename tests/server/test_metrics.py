@@ -170,7 +170,7 @@ from pathlib import Path
 from playcall.server.telemetry import metrics
 metrics.turn_on(Path(sys.argv[1]))
 metrics.REQUESTS.add("GET", "/", "200")
-metrics.SOCKETS.add(2)
+metrics.SOCKETS.set(2)
 if sys.argv[2:]:
     sys.stdout.write(metrics.exposition()[0].decode())
 """

@@ -184,11 +184,13 @@ async def test_what_a_living_process_writes_is_left_alone_until_that_process_is_
 ) -> None:
     await enter(database, accepted(workspaces, b"old"))
     with subprocess.Popen([sys.executable, "-c", WRITER, str(workspaces)], stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"placed\n"
-        await settle_unfinished(database, workspaces)
-        assert there(workspaces)["run_1/sub/a"] == b"new"
-        writer.kill()
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"placed\n"
+            await settle_unfinished(database, workspaces)
+            assert there(workspaces)["run_1/sub/a"] == b"new"
+        finally:
+            writer.kill()
     await settle_unfinished(database, workspaces)
     assert there(workspaces) == {"run_1/sub/a": b"old"}
 

@@ -43,7 +43,7 @@ class Servers:
     def __init__(self, backends: Sequence[LiveBackend], marks: Path, chance: random.Random, notes: Notes) -> None:
         self.up = list(backends)
         self.interrupted: set[tuple[str, int]] = set()
-        """Key and process of each step that was in its middle when its process was killed or stopped."""
+        """Key and process of each step that was in its middle when its process was killed or stopped, or had just ended."""
         self.kills = self.kills_amid = self.stops_amid = 0
         self.took_over: list[float] = []
         self._marks = marks
@@ -86,10 +86,14 @@ class Servers:
         return self._chance.choice(backends)
 
     def _note_interrupted(self, pid: int) -> int:
-        """It has been killed or stopped: what it had begun and not ended it was in the middle of."""
-        found = self._open(pid)
-        self.interrupted |= {(key, pid) for key in found}
-        return len(found)
+        """It has been killed or stopped: what it had begun and not ended it was in the middle of.
+
+        And what it has just ended it may not have written down: of each run, whose steps come one after the other, the
+        last is in doubt.
+        """
+        last = {mark.key.partition(":")[0]: mark for mark in read_marks(self._marks)}
+        self.interrupted |= {(mark.key, pid) for mark in last.values() if mark.pid == pid}
+        return len(self._open(pid))
 
     def _open(self, pid: int) -> set[str]:
         marks = [mark for mark in read_marks(self._marks) if mark.pid == pid]
@@ -106,7 +110,8 @@ async def serving(postgresql: PostgreSQL, folder: Path) -> AsyncIterator[list[Li
         for _ in range(SERVERS):
             backend = LiveBackend(
                 folder / "data",
-                options=[f"--database-url={url}", f"--lease-seconds={LEASE_SECONDS}", "--heartbeat-seconds=2"],
+                database_url=url,
+                options=[f"--lease-seconds={LEASE_SECONDS}", "--heartbeat-seconds=2"],
                 environment={"PYTHONPATH": str(folder / "packages")},
                 api_key=backends[0].api_key if backends else None,
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .failing import FAILED, fail
+from .failing import FAILED, fail, needing_backend
 
 __all__ = ["backup"]
 
@@ -23,12 +23,8 @@ def backup(
     To put it back, start a server on the copy, or on a copy of that: playcall serve --data DIR. It holds secrets, as the
     folder does.
     """
-    try:
+    with needing_backend():
         from playcall.server.upkeep.backup import BackupError, back_up
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("playcall"):
-            raise
-        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
     try:
         copied = back_up(data.absolute(), target.absolute())
     except BackupError as error:

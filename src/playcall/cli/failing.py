@@ -12,7 +12,7 @@ import typer
 
 from ..errors import ConfigurationError, InvalidArgumentError, InvalidRequestError, PlaycallError
 
-__all__ = ["FAILED", "INTERRUPTED", "USAGE", "fail", "in_one_sentence", "quiet_pipe"]
+__all__ = ["FAILED", "INTERRUPTED", "USAGE", "fail", "in_one_sentence", "needing_backend", "quiet_pipe"]
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -29,6 +29,17 @@ def quiet_pipe() -> NoReturn:
     """Ends the command because whoever read our lines has gone; the flush at exit must not fail over it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(FAILED)
+
+
+@contextmanager
+def needing_backend() -> Generator[None]:
+    """Around whatever imports the backend: ends the command where what it stands on is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("playcall"):
+            raise
+        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
 
 
 @contextmanager

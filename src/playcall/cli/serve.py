@@ -6,15 +6,14 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .failing import FAILED, USAGE, fail
+from .failing import FAILED, USAGE, fail, needing_backend
 from .serve_check import show_check
 
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ def serve(
     max_at_once: Annotated[
         int,
         typer.Option(
-            min=1, help="How many runs of one user are worked on at the same time, by all processes together."
+            min=1,
+            help="How many runs of one user, and tasks of each of their agents, are worked on at the same time, by all processes "
+            "together.",
         ),
     ] = 32,
     read_root: Annotated[
@@ -165,7 +166,7 @@ def serve(
         raise typer.BadParameter("log level is debug, info, warning or error", param_hint="--log-level")
     if log_format not in ("text", "json"):
         raise typer.BadParameter("log format is text or json", param_hint="--log-format")
-    with _extra_named():
+    with needing_backend():
         from playcall.server.running.starting import StartupError
         from playcall.server.running.workers import serve_on_many
         from playcall.server.settings import Settings
@@ -227,16 +228,6 @@ def serve(
         fail(FAILED, str(error))
 
 
-@contextmanager
-def _extra_named() -> Generator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("playcall"):
-            raise
-        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
-
-
 def _server() -> Callable[[Settings, Callable[[Started], None]], None]:
     from playcall.server.engine import Engine
     from playcall.server.running.serving import serve
@@ -293,10 +284,10 @@ def _metrics_token(file: Path | None) -> str | None:
 
 def _first_line(file: Path, what: str) -> str:
     try:
-        lines = file.read_text().splitlines()
+        first = file.read_text().partition("\n")[0].removesuffix("\r")  # as `playcall users` reads it
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         fail(FAILED, f"the {what} file {file} cannot be read: {reason}")
-    if not lines or not lines[0]:
+    if not first:
         fail(FAILED, f"the {what} file {file} has no first line")
-    return lines[0]
+    return first

@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from .failing import FAILED, fail
+from .failing import FAILED, fail, needing_backend
 
 if TYPE_CHECKING:
     from playcall.server.store.database import Database
@@ -60,7 +59,7 @@ def add(
 
     Example: playcall users add ann
     """
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import add_user
 
         password = None if api_key else _password(password_file)
@@ -76,7 +75,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List users, in the order of their making."""
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import list_users
 
         for user in _on_database(data, database_url, list_users):
@@ -98,7 +97,7 @@ def list_(
 @users.command()
 def disable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None) -> None:
     """Refuse a user from now on; their open connections close within seconds. What is theirs stays, and runs go on."""
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import disable_user
 
         _on_database(data, database_url, lambda database: disable_user(database, name))
@@ -107,7 +106,7 @@ def disable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None) -> 
 @users.command()
 def enable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None) -> None:
     """Let a user in again who was disabled."""
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import enable_user
 
         _on_database(data, database_url, lambda database: enable_user(database, name))
@@ -118,7 +117,7 @@ def set_password_(
     name: Name, data: Data = DATA, database_url: DatabaseUrl = None, password_file: PasswordFile = None
 ) -> None:
     """Give a user another password. Whoever is signed in with the old one is not any more; API keys stay."""
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import set_password
 
         password = _password(password_file)
@@ -135,24 +134,13 @@ def remove(
     """Remove a user who was disabled, with their playbooks, runs, files, and all else of theirs. It cannot be undone."""
     if not yes:
         typer.confirm(f"Remove {name} and all that is theirs?", abort=True)
-    with _backend():
+    with needing_backend():
         from playcall.server.auth.users import remove_user
         from playcall.server.settings import Settings
 
         folder = Settings(data_dir=data.absolute()).workspaces_dir
         for workspace in _on_database(data, database_url, lambda database: remove_user(database, name)):
             shutil.rmtree(folder / workspace, ignore_errors=True)
-
-
-@contextmanager
-def _backend() -> Generator[None]:
-    """Around whatever imports the backend: says what is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("playcall"):
-            raise
-        fail(FAILED, f"{error.name} is missing; the backend needs: pip install 'playcall[server]'")
 
 
 def _password(file: Path | None) -> str:

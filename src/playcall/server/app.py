@@ -98,7 +98,6 @@ def _lifespan(
         engine = make_engine(database, settings) if make_engine is not None else None
         sockets = Sockets()
         app.state.core = Core(settings, database, tokens, gate, sockets, SignIn(database, signing_key), engine)
-        app.state.engine = engine
         await settle_unfinished(database, settings.workspaces_dir)
         database.signals.on("credential_revoked", sockets.revoke)
         async with database.signals.listening():

@@ -11,7 +11,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
 from playcall.models import Scope
-from playcall.server.limits.doorkeeper import peer_name
+from playcall.server.limits.doorkeeper import peer_of
 
 from .auth.caller import Caller
 from .auth.gate import Gate, credential_of
@@ -101,7 +101,7 @@ async def _caller(
         caller = await core.gate.caller(credential_of(request.headers))
     except ApiError:
         if not context.headers:  # without credentials, the address has paid already
-            await context.charge("address", peer_name(None if request.client is None else request.client.host))
+            await context.charge("address", peer_of(request.scope))
         raise
     context.caller_id = caller.user_id
     await context.charge("user", caller.user_id)

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playcall.server.limits.doorkeeper import peer_name
+from playcall.server.limits.doorkeeper import peer_of
 from playcall.server.limits.rate_limit import RateLimit
 from playcall.server.telemetry.access import noted
 from playcall.server.telemetry.logs import current_request
@@ -147,7 +147,7 @@ class Envelope:
                 await discard(self._max_body_bytes)
                 raise _two_lengths()
             if _is_anonymous(scope["path"], headers):
-                await context.charge("address", peer_name(scope["client"][0] if scope.get("client") else None))
+                await context.charge("address", peer_of(scope))
             if announced > self._max_body_bytes and not self._takes_large_body(scope["method"], scope["path"]):
                 await refuse(self._max_body_bytes)
             await self._app(scope, receive_bounded, send_named)

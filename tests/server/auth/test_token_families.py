@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from playcall.server import clock
 
 from ..conftest import Answer, Api
 from ..sockets.test_websocket import talking
@@ -31,6 +34,16 @@ async def require_ended(api: Api, *pairs: Any) -> None:
 
 async def nothing(*_: object) -> None:
     pass
+
+
+async def test_a_token_of_a_machine_whose_clock_is_ahead_is_good_on_the_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr("playcall.server.auth.tokens.utc_now", lambda: clock.utc_now() + timedelta(seconds=5))
+        pair = await login(api)
+    assert (await me(api, pair)).status == 200
+    assert (await me(api, await next_pair(api, pair))).status == 200
 
 
 async def test_a_thief_who_is_first_is_found_when_the_owner_comes(api: Api, caplog: pytest.LogCaptureFixture) -> None:

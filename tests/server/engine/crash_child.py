@@ -7,13 +7,13 @@ run has ended, and then prints its status.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
 from playcall.server.engine import calls
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
 from tests.server.engine.conftest import House, close_house, move_in, open_house
+from tests.server.engine.marks import append
 
 STEPS = 6
 STEP_SECONDS = 0.15
@@ -32,13 +32,6 @@ async def mark(parameters: MarkParameters, context: ToolContext) -> dict[str, st
     await asyncio.sleep(STEP_SECONDS)
     append(Path(parameters.marks), f"end {parameters.id} {context.idempotency_key}")
     return {"id": parameters.id}
-
-
-def append(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def only_mark(implementation: str) -> AnyTool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from playcall.server.engine import Engine, calls
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
+from tests.server.engine.marks import append
 
 LEASE_SECONDS = 1.5
 
@@ -37,13 +37,6 @@ async def hold(parameters: HoldParameters, context: ToolContext) -> dict[str, st
             await asyncio.sleep(0.02)
     append(folder / "marks", f"end {parameters.id} {context.idempotency_key}")
     return {"id": parameters.id}
-
-
-def append(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def only_hold(implementation: str) -> AnyTool:

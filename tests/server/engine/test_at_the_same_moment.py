@@ -26,6 +26,7 @@ from playcall.server.engine.work import WorkList
 from playcall.server.log import NewEvent, TopicEntry
 from playcall.server.problems import ApiError
 from playcall.server.routes import agents, tasks
+from playcall.server.routes.own_rows import own_row
 from playcall.server.store.database import Database
 from playcall.server.store.tables import AgentRow, PlaybookRow
 from tests.postgresql import PostgreSQL
@@ -126,7 +127,7 @@ async def delete_agent(house: House) -> None:
     """As the route does."""
     async with house.database.write() as tx:
         agent_id = AgentId((await tx.session.execute(select(AgentRow.id))).scalar_one())
-        row = await agents._own(tx.session, cast("Caller", Who(house.owner)), agent_id, lock=True)
+        row = await own_row(tx.session, AgentRow, cast("Caller", Who(house.owner)), agent_id, "agent", lock=True)
         await agents._require_idle(tx.session, agent_id)
         await tx.session.delete(row)
         topics = (TopicEntry(AGENTS), TopicEntry(agent_topic(agent_id), ends="deleted"))

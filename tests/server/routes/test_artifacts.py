@@ -95,7 +95,8 @@ def folder(api: Api, run_id: str) -> Path:
 
 def being_written(api: Api) -> list[Path]:
     """What has been begun on this server, and not ended."""
-    return list(writings_folder(folder(api, "any")).iterdir())
+    writings = writings_folder(folder(api, "any"))
+    return list(writings.iterdir()) if writings.exists() else []
 
 
 def left_in(api: Api, run_id: str) -> list[str]:

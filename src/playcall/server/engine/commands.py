@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject, RunStatus, RunWish, TaskSpec, TaskStatus
-from ..clock import utc_now
 from ..problems import ApiError
 from ..store.database import Transaction
 from ..store.tables import AgentRow, PlaybookRow, RunRow, TaskRow, ToolRow
@@ -23,7 +22,7 @@ from .new_rows import new_run, new_steps, new_task, request_hash
 from .operation import end_task
 from .records import ENDED_RUN, ENDED_TASK, spec_of
 from .run_flow import end_run
-from .run_rows import names_of, steps_of
+from .run_rows import names_of, steps_of, touch
 from .runtime import Runtime
 
 __all__ = ["RUN_WORKFLOW", "TASK_WORKFLOW", "Commands"]
@@ -127,7 +126,7 @@ class Commands:
         if run.status == RunStatus.RUNNING:
             if run.wish != RunWish.CANCEL:
                 run.wish = RunWish.CANCEL
-                _touch(run)
+                touch(run)
                 announce_run(tx, run, "changed")
             return
         run.segment += 1  # a workflow that is just beginning finds itself superseded
@@ -145,12 +144,12 @@ class Commands:
             raise _conflict("run_being_cancelled", "the run is being cancelled")
         if run.status == RunStatus.RUNNING and run.wish is None:
             run.wish = RunWish.PAUSE
-            _touch(run)
+            touch(run)
             announce_run(tx, run, "changed")
         elif run.status == RunStatus.QUEUED:
             run.segment += 1
             run.status = RunStatus.PAUSED
-            _touch(run)
+            touch(run)
             announce_run(tx, run, "paused")
 
     async def resume_run(self, tx: Transaction, run: RunRow) -> None:
@@ -161,7 +160,7 @@ class Commands:
         """
         if run.status == RunStatus.RUNNING and run.wish == RunWish.PAUSE:
             run.wish = None
-            _touch(run)
+            touch(run)
             announce_run(tx, run, "changed")
             return
         if run.status in ENDED_RUN:
@@ -170,7 +169,7 @@ class Commands:
             raise _conflict("run_not_paused", f"the run is not paused: it is {run.status}")
         run.segment += 1
         run.status = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
-        _touch(run)
+        touch(run)
         announce_run(tx, run, "resumed")
         await self._runtime.enqueue(tx.session, RUN_WORKFLOW, run)
 
@@ -227,8 +226,7 @@ class Commands:
             await end_task(tx, tx.session, task, TaskStatus.CANCELLED, error=("cancelled", "it was cancelled"))
         elif task.wish is None:
             task.wish = RunWish.CANCEL
-            task.version += 1
-            task.updated_at = utc_now()
+            touch(task)
             announce_task(tx, task, "changed")
 
     async def delete_task(self, tx: Transaction, task: TaskRow) -> None:
@@ -283,8 +281,3 @@ async def _retry_that_needs(session: AsyncSession, run: RunRow) -> str | None:
 
 def _conflict(code: str, detail: str) -> ApiError:
     return ApiError(409, code, detail)
-
-
-def _touch(run: RunRow) -> None:
-    run.version += 1
-    run.updated_at = utc_now()

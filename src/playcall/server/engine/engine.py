@@ -15,9 +15,10 @@ from ..settings import Settings
 from ..store.database import Database
 from ..store.dialect import is_lost
 from ..store.tables import AgentRow
+from .agent_state import release_agent
 from .builtin import write_builtin_tools
 from .commands import RUN_WORKFLOW, TASK_WORKFLOW, Commands
-from .operation import Operations, release_agent
+from .operation import Operations
 from .processes import Processes
 from .run_flow import RunFlow
 from .runtime import Runtime

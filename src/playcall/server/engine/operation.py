@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,6 +25,7 @@ from ..store.tables import AgentRow, RunRow, TaskRow
 from ..tools import ToolContext, ToolFailure, ToolLimits, why_missing
 from ..tools.definition import check_output
 from ..tools.unbroken import unbroken
+from .agent_state import locked_agent, settle_agent
 from .agent_waits import AgentWaits
 from .announce import Emits, announce_agent, announce_task
 from .artifacts import enter_artifact
@@ -34,11 +34,12 @@ from .failure import StepFailed, Superseded, failure_of
 from .prompts import ModelEndpoint, ModelTool, Prompt, user_text
 from .records import ENDED_TASK
 from .reporter import Reporter
+from .run_rows import touch
 from .slots import Slots
 from .step_time import StepTime
 from .work import Work
 
-__all__ = ["Operations", "end_task", "release_agent"]
+__all__ = ["Operations", "end_task"]
 
 AT_ONCE = 16
 """Operations that one process works on at the same time; the others wait as queued."""
@@ -46,10 +47,6 @@ _AWAY_SECONDS = (0.1, 1.0)
 """Before a task's end is written again; doubled each time, up to the second."""
 _SLOTLESS = frozenset({"wait"})
 """They only let time pass. The names of built-in tools are nobody else's."""
-UNUSABLE = frozenset({"model_unavailable", "tool_unavailable", "tool_not_found"})
-"""Codes of failures that say of an agent that what it works with is not there, whatever it was asked."""
-UNUSABLE_IN_A_ROW = 3
-"""After so many operations in a row that failed for such a reason, an agent is in error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +128,14 @@ class Operations:
         """
         async with reporter.transaction() as tx:
             row = await _own_row(tx.session, task)
-            agent = await _agent_of(tx.session, row.agent_id)
+            agent = await locked_agent(tx.session, row.agent_id)
             task.parameters = row.parameters  # they may have been changed while it was queued
             row.status = TaskStatus.RUNNING
             row.started_at = row.started_at or utc_now()
-            _touch(row)
+            touch(row)
             if agent is not None and agent.state in (AgentState.CREATED, AgentState.READY):
                 agent.state = AgentState.RUNNING
-                _touch(agent)
+                touch(agent)
                 announce_agent(tx, agent)
             announce_task(tx, row, "started")
             what = await _what_to_do(tx.session, row, agent)
@@ -238,71 +235,16 @@ async def end_task(
     output: Any = None,
     error: tuple[str, str] | None = None,
 ) -> None:
-    """The task has ended; its agent is free unless it works on something else."""
+    """The task has ended, and its agent's state is what its tasks make it now."""
     row.status = status
     row.output = output
     row.error = None if error is None else failure_of(*error).model_dump(mode="json")
     row.ended_at = utc_now()
     row.wish = None
-    _touch(row)
+    touch(row)
     announce_task(to, row, status.value)
     await session.flush()
-    if not await _note_health(to, session, row):
-        await release_agent(to, session, row.agent_id)
-
-
-async def _note_health(to: Emits, session: AsyncSession, row: TaskRow) -> bool:
-    """Whether the ended task's agent is in error now, or has just left that state.
-
-    An agent in error works on: it is a sign for people. What completes, or fails for a reason of its own, takes it back.
-    """
-    agent = await _agent_of(session, row.agent_id)
-    if agent is None or agent.state == AgentState.STOPPED or row.status == TaskStatus.CANCELLED:
-        return False
-    if not _is_unusable(row.error):
-        if agent.state != AgentState.ERROR:
-            return False
-        state = AgentState.RUNNING if await _runs_something(session, agent.id) else AgentState.READY
-    else:
-        last = select(TaskRow.error).where(TaskRow.agent_id == agent.id, TaskRow.ended_at.is_not(None))
-        last = last.where(TaskRow.status != TaskStatus.CANCELLED.value)
-        errors = (
-            (
-                await session.execute(
-                    last.order_by(TaskRow.created_at.desc(), TaskRow.id.desc()).limit(UNUSABLE_IN_A_ROW)
-                )
-            )
-            .scalars()
-            .all()
-        )
-        if len(errors) < UNUSABLE_IN_A_ROW or not all(_is_unusable(error) for error in errors):
-            return False
-        state = AgentState.ERROR
-    if agent.state != state:
-        agent.state = state
-        _touch(agent)
-        announce_agent(to, agent)
-    return True
-
-
-def _is_unusable(error: JsonObject | None) -> bool:
-    return error is not None and error.get("code") in UNUSABLE
-
-
-async def _runs_something(session: AsyncSession, agent_id: str) -> bool:
-    running = select(func.count()).where(TaskRow.agent_id == agent_id, TaskRow.status == TaskStatus.RUNNING.value)
-    return bool(await session.scalar(running))
-
-
-async def release_agent(to: Emits, session: AsyncSession, agent_id: str | None) -> None:
-    """A running agent that has no running task is ready again."""
-    agent = await _agent_of(session, agent_id)
-    if agent is None or agent.state != AgentState.RUNNING:
-        return
-    if not await _runs_something(session, agent.id):
-        agent.state = AgentState.READY
-        _touch(agent)
-        announce_agent(to, agent)
+    await settle_agent(to, session, row)
 
 
 async def _what_to_do(
@@ -335,11 +277,6 @@ async def _own_row(session: AsyncSession, task: TaskRow) -> TaskRow:
     return row
 
 
-async def _agent_of(session: AsyncSession, agent_id: str | None) -> AgentRow | None:
-    """Locked: what its tasks do at the same time in other transactions makes its state together."""
-    return None if agent_id is None else await session.get(AgentRow, agent_id, with_for_update=True)
-
-
 async def _keep_artifacts(tx: Transaction, run_id: str, step_id: str | None, context: ToolContext) -> None:
     """What somebody else has written over since has an entry of theirs."""
     run = await tx.session.get(RunRow, run_id)
@@ -347,8 +284,3 @@ async def _keep_artifacts(tx: Transaction, run_id: str, step_id: str | None, con
         return
     for file in await asyncio.to_thread(context.standing):
         await enter_artifact(tx, run, file, step_id)
-
-
-def _touch(row: TaskRow | AgentRow) -> None:
-    row.version += 1
-    row.updated_at = utc_now()

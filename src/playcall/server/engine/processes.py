@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ..clock import utc_now
+from ..ids import new_id
 from ..store.database import Database
 from ..store.dialect import create_lone, insert_for
 from ..store.tables import ProcessRow
@@ -68,7 +68,7 @@ class Processes:
     def __init__(
         self, database: Database, *, alone: bool, lease_seconds: float, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.id = f"prc_{secrets.token_hex(12)}"
+        self.id = new_id("prc")
         self.alone = alone
         self.look_seconds = lease_seconds / LOOKS_IN_A_LEASE
         self._database = database

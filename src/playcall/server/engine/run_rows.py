@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...models import JsonObject
 from ..clock import utc_now
-from ..store.tables import RunRow, RunStepRow
+from ..store.tables import ResourceRow, RunRow, RunStepRow
 from .failure import Superseded
 from .records import ENDED_RUN
 
@@ -40,6 +40,7 @@ def names_of(run: RunRow, rows: Mapping[str, RunStepRow]) -> JsonObject:
     return {"inputs": run.inputs, "steps": steps}
 
 
-def touch(run: RunRow) -> None:
-    run.version += 1
-    run.updated_at = utc_now()
+def touch(row: ResourceRow) -> None:
+    """It has changed: every change counts."""
+    row.version += 1
+    row.updated_at = utc_now()

@@ -49,12 +49,12 @@ _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A workflow that some process has taken, and has not ended."""
+    """A workflow; `executor_id` is of the process that has taken it, where that is asked."""
 
     workflow: str
     id: str
     number: int
-    executor_id: str | None
+    executor_id: str | None = None
 
     @property
     def workflow_id(self) -> str:
@@ -154,7 +154,7 @@ class Runtime:
         options: EnqueueOptions = {
             "workflow_name": workflow,
             "queue_name": QUEUE,
-            "workflow_id": f"{row_id}~{segment}",
+            "workflow_id": Segment(workflow, row_id, segment).workflow_id,
             "queue_partition_key": f"{workflow}:{row.owner_id}:{agent_id or ''}",
         }
 

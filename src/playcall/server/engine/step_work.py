@@ -10,9 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ...models import JsonObject, LogLevel, Step, TaskStatus
-from ..clock import utc_now
-from ..ids import new_id
+from ...models import JsonObject, LogLevel, Step
 from ..store.database import Database, Transaction
 from ..store.tables import AgentRow, RunRow, TaskRow
 from ..tools.definition import check_output
@@ -23,6 +21,7 @@ from ..tools.unbroken import unbroken
 from .announce import announce_log, announce_task
 from .conditions import ConditionProblem
 from .failure import StepFailed
+from .new_rows import new_task
 from .operation import Operations
 from .reporter import Reporter
 from .run_rows import require_segment
@@ -192,28 +191,17 @@ class StepAttempt:
             agents = await self._agents(tx.session, {one.agent for one in operations})
             tasks: list[TaskRow] = []
             for index, (one, values) in enumerate(zip(operations, parameters, strict=True)):
-                now = utc_now()
-                task = TaskRow(
-                    id=new_id("tsk"),
+                task = new_task(
                     owner_id=run.owner_id,
-                    version=1,
-                    created_at=now,
-                    updated_at=now,
-                    agent_id=agents[one.agent].id,
-                    agent=one.agent,
                     operation=one.operation,
                     parameters=values,
                     description=_described(self._step.description, one.note),
-                    status=TaskStatus.QUEUED,
-                    run_id=run.id,
-                    step_id=self._step.id,
-                    attempt=self._attempt,
-                    place=first + index,
-                    effect=await self._effect(tx.session, one.effect, values),
-                    segment=run.segment,
-                    faults=0,
                     timeout_seconds=self._step.timeout_seconds,
                 )
+                task.agent_id, task.agent = agents[one.agent].id, one.agent
+                task.run_id, task.step_id, task.segment = run.id, self._step.id, run.segment
+                task.attempt, task.place = self._attempt, first + index
+                task.effect = await self._effect(tx.session, one.effect, values)
                 tx.session.add(task)
                 announce_task(tx, task, "created")
                 tasks.append(task)

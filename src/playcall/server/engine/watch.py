@@ -54,7 +54,8 @@ class Watch:
 
     async def run(self) -> None:
         """One look after the other. What fails comes round again."""
-        looks_until_lying = looks_until_forget = 0
+        looks_until_lying = round(LEFT_LYING_SECONDS / self._processes.look_seconds)  # the launch has just looked
+        looks_until_forget = 0
         while True:
             await asyncio.sleep(self._processes.look_seconds)
             try:
@@ -97,11 +98,11 @@ class Watch:
         active = await self._active()
         for first in range(0, len(active), AT_ONCE):
             some = active[first : first + AT_ONCE]
-            alive = await self._runtime.alive(f"{row_id}~{segment}" for _, row_id, segment in some)
-            for workflow, row_id, segment in some:
-                if f"{row_id}~{segment}" not in alive:
-                    _log.warning("work_left_lying", extra={"id": row_id, "segment": segment})
-                    await self._segments.restart(workflow, row_id, segment, is_fault=True)
+            alive = await self._runtime.alive(segment.workflow_id for segment in some)
+            for segment in some:
+                if segment.workflow_id not in alive:
+                    _log.warning("work_left_lying", extra={"id": segment.id, "segment": segment.number})
+                    await self._segments.restart(segment.workflow, segment.id, segment.number, is_fault=True)
 
     async def _left(self, pending: Sequence[Segment], look: Look) -> list[Segment]:
         """What nobody works on. The look is older than `pending`: who has come since, or moves again, may have taken it."""
@@ -151,13 +152,13 @@ class Watch:
                 elif wish == RunWish.CANCEL:
                     self._works.stop(row_id)
 
-    async def _active(self) -> list[tuple[str, str, int]]:
+    async def _active(self) -> list[Segment]:
         runs = select(RunRow.id, RunRow.segment).where(
             RunRow.status.in_((RunStatus.QUEUED.value, RunStatus.RUNNING.value))
         )
         tasks = select(TaskRow.id, TaskRow.segment).where(TaskRow.run_id.is_(None), TaskRow.status.not_in(ENDED_TASK))
         async with self._database.read() as session:
             return [
-                *((RUN_WORKFLOW, row.id, row.segment) for row in await session.execute(runs)),
-                *((TASK_WORKFLOW, row.id, row.segment) for row in await session.execute(tasks)),
+                *(Segment(RUN_WORKFLOW, row.id, row.segment) for row in await session.execute(runs)),
+                *(Segment(TASK_WORKFLOW, row.id, row.segment) for row in await session.execute(tasks)),
             ]

@@ -8,7 +8,9 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["Admission", "Doorkeeper", "peer_name"]
+from starlette.types import Scope
+
+__all__ = ["Admission", "Doorkeeper", "peer_name", "peer_of"]
 
 REMEMBERED: Final = 10_000
 """Buckets at most; whoever has been away longest is forgotten, which is to say has a full one."""
@@ -74,3 +76,9 @@ def peer_name(host: str | None) -> str:
             return f"peer:{address.ipv4_mapped}"
         return f"peer:{IPv6Address(int(address) >> 64 << 64)}/64"
     return f"peer:{address}"
+
+
+def peer_of(scope: Scope) -> str:
+    """Whom a request or socket comes from."""
+    client = scope.get("client")
+    return peer_name(client[0] if client else None)

@@ -13,7 +13,7 @@ from playcall.server.store.tables.log import EventRow, TopicRow
 from playcall.server.telemetry import metrics
 
 from .events import MAX_DATA_BYTES, Ending, NewEvent
-from .wake import TopicKey, Wakes, topic_id
+from .wake import TopicKey, Wakes, topic_word
 
 if TYPE_CHECKING:
     from playcall.server.store.signals import Signals
@@ -99,7 +99,7 @@ class Outbox:
         """Tell whoever waits for these topics, here and in other processes, to read again."""
         for key in self._flushed:
             self._wakes.wake(*key)
-            self._signals.publish("topic", topic_id(key))
+            self._signals.publish("topic", topic_word(key))
         metrics.WAKES.add("commit", amount=len(self._flushed))
         self._flushed.clear()
         for event in self._appended:

@@ -11,18 +11,18 @@ from typing import TypeAlias
 
 from playcall.server.telemetry import metrics
 
-__all__ = ["TopicKey", "Waiter", "Wakes", "topic_id", "topic_key"]
+__all__ = ["TopicKey", "Waiter", "Wakes", "key_of_word", "topic_word"]
 
 TopicKey: TypeAlias = tuple[str, str]
 """Owner and topic."""
 
 
-def topic_id(key: TopicKey) -> str:
+def topic_word(key: TopicKey) -> str:
     """The two in one word, for other processes."""
     return " ".join(key)
 
 
-def topic_key(id: str) -> TopicKey:
+def key_of_word(id: str) -> TopicKey:
     """Ids of owners have no blanks."""
     owner_id, _, name = id.partition(" ")
     return owner_id, name

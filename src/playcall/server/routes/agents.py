@@ -19,13 +19,14 @@ from playcall.server.dependencies import CallerDep, CommandDep, CoreDep, Databas
 from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry, read_topic
 from playcall.server.paging import PageRequestDep, read_page
-from playcall.server.problems import ApiError, invalid, not_found
+from playcall.server.problems import ApiError, invalid
 from playcall.server.store.database import Transaction
 from playcall.server.store.resources import agent_of
 from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
 from playcall.server.tools import why_missing
 
 from .changes import apply_changes, flush_named, sent_fields
+from .own_rows import own_row
 from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
@@ -86,7 +87,7 @@ async def agents_create(spec: AgentSpec, caller: CallerDep, command: CommandDep)
 )
 async def agents_get(agent_id: AgentId, request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
     async with database.read() as session:
-        row = await _own(session, caller, agent_id)
+        row = await own_row(session, AgentRow, caller, agent_id, "agent")
         topic = await read_topic(session, caller.user_id, agent_topic(agent_id))
     return state_response(request, agent_of(row), version=row.version, cursor=topic.at_head if topic else None)
 
@@ -149,7 +150,7 @@ async def agents_stop(
 )
 async def agents_delete(agent_id: AgentId, request: Request, caller: CallerDep, command: CommandDep) -> Response:
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, agent_id, lock=True)
+        row = await own_row(tx.session, AgentRow, caller, agent_id, "agent", lock=True)
         require_match(request, row.version)
         await _require_idle(tx.session, agent_id)
         await tx.session.delete(row)
@@ -176,7 +177,7 @@ async def _change(
     them.
     """
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, agent_id, lock=True)
+        row = await own_row(tx.session, AgentRow, caller, agent_id, "agent", lock=True)
         require_match(request, row.version)
         changes = await wanted(tx.session, row) if callable(wanted) else wanted
         if "tools" in changes:
@@ -211,15 +212,6 @@ def _emit(tx: Transaction, row: AgentRow, type: str) -> Agent:
         )
     )
     return agent
-
-
-async def _own(session: AsyncSession, caller: Caller, agent_id: str, *, lock: bool = False) -> AgentRow:
-    """With `lock`, nobody else changes it before the transaction ends: its version is not raised twice from the same."""
-    statement = select(AgentRow).where(AgentRow.id == agent_id, AgentRow.owner_id == caller.user_id)
-    row = (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
-    if row is None:
-        raise not_found("agent")
-    return row
 
 
 async def _require_tools(session: AsyncSession, caller: Caller, names: Sequence[str]) -> None:

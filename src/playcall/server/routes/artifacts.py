@@ -28,7 +28,8 @@ from playcall.server.store.tables import ArtifactRow, RunRow
 from playcall.server.tools import NewFile, ToolLimits
 from playcall.server.tools.unbroken import unbroken
 
-from .engine_access import decode_place, encode_place, own_row
+from .engine_access import decode_place, encode_place
+from .own_rows import own_row
 from .routing import LISTED, api_router, problems, reading, success
 
 __all__ = ["router", "takes_large_body"]

@@ -13,7 +13,7 @@ from playcall.server.auth.accounts import add_api_key
 from playcall.server.auth.passwords import MAX_BYTES
 from playcall.server.auth.tokens import InvalidTokenError, ReusedTokenError
 from playcall.server.dependencies import CallerDep, CoreDep, DatabaseDep, DeadlineDep
-from playcall.server.limits.doorkeeper import peer_name
+from playcall.server.limits.doorkeeper import peer_of
 from playcall.server.problems import ApiError, not_found
 from playcall.server.store.tables import ApiKeyRow
 
@@ -57,7 +57,7 @@ async def auth_token(
     if grant_type == "password":
         if username is None or password is None:
             raise _oauth_error("invalid_request", "the password grant needs username and password")
-        peer = peer_name(None if request.client is None else request.client.host)
+        peer = peer_of(request.scope)
         pair = await _by_password(core, deadline, username, password, _scope_of(scope), peer)
     elif grant_type == "refresh_token":
         if refresh_token is None:

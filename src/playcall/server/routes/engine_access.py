@@ -1,27 +1,22 @@
-"""What the routes of runs, tasks and calls share: the engine, and one's own rows."""
+"""What the routes of runs, tasks and calls share: the engine, what tools take, and places in lists that the engine's rows have."""
 
 from __future__ import annotations
 
 import base64
 import re
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, cast
 
 from fastapi import Depends
-from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from playcall.models import FieldProblem, JsonObject
-from playcall.server.auth.caller import Caller
 from playcall.server.dependencies import CoreDep
 from playcall.server.engine import Engine
-from playcall.server.problems import ApiError, invalid, not_found
+from playcall.server.problems import ApiError, invalid
 from playcall.server.promises import may_answer
-from playcall.server.store.tables import OwnedRow, ToolRow
+from playcall.server.store.tables import ToolRow
 from playcall.server.tools import ToolFailure, builtin_tools, installed_tool, quick_problems
 
-__all__ = ["EngineDep", "decode_number", "decode_place", "encode_place", "own_row", "require_parameters"]
-
-RowT = TypeVar("RowT", bound=OwnedRow)
+__all__ = ["EngineDep", "decode_number", "decode_place", "encode_place", "require_parameters"]
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -38,21 +33,6 @@ def _engine(core: CoreDep) -> Engine:
 
 
 EngineDep = Annotated[Engine, Depends(_engine)]
-
-
-async def own_row(
-    session: AsyncSession, table: type[RowT], caller: Caller, id: str, noun: str, *, lock: bool = False
-) -> RowT:
-    """The caller's own row; with `lock`, nobody else changes it before the transaction ends.
-
-    Raises:
-        ApiError: 404.
-    """
-    statement: Select[RowT] = select(table).where(table.id == id, table.owner_id == caller.user_id)
-    row = (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
-    if row is None:
-        raise not_found(noun)
-    return row
 
 
 def require_parameters(tool: ToolRow, parameters: JsonObject) -> None:

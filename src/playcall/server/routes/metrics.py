@@ -14,9 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from playcall.models import RunStatus, TaskStatus
-from playcall.server.context import context_of
 from playcall.server.dependencies import Core, core_of
-from playcall.server.problems import problem_response, unauthenticated
+from playcall.server.problems import unauthenticated
 from playcall.server.store.tables import RunRow, TaskRow
 from playcall.server.telemetry import metrics
 
@@ -37,14 +36,7 @@ def metrics_route(token: str) -> Route:
 
     async def answer(request: Request) -> Response:
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected):
-            refused = unauthenticated("this is for whoever has the metrics token")
-            return problem_response(
-                401,
-                refused.code,
-                refused.detail,
-                request_id=context_of(request).request_id,
-                headers=refused.headers,
-            )
+            raise unauthenticated("this is for whoever has the metrics token")
         await _look(core_of(request))
         text, media_type = await asyncio.to_thread(metrics.exposition)
         return Response(text, media_type=media_type)
@@ -54,7 +46,6 @@ def metrics_route(token: str) -> Route:
 
 async def _look(core: Core) -> None:
     """What is of the whole database is asked of it now."""
-    metrics.FREE_BYTES.set(shutil.disk_usage(core.settings.data_dir).free)
     try:
         async with asyncio.timeout(LOOK_SECONDS), core.database.read() as session:
             for gauge, table, states in ((metrics.RUNS, RunRow, _OPEN_RUNS), (metrics.TASKS, TaskRow, _OPEN_TASKS)):
@@ -62,5 +53,7 @@ async def _look(core: Core) -> None:
                 found = {row[0]: row[1] for row in await session.execute(counted.group_by(table.status))}
                 for state in states:
                     gauge.set(found.get(state.value, 0), state.value)
+            room = await asyncio.to_thread(shutil.disk_usage, core.settings.data_dir)
+            metrics.FREE_BYTES.set(room.free)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         logger.warning("metrics_incomplete", extra={"error": type(error).__name__})

@@ -36,13 +36,14 @@ from playcall.server.ids import new_id
 from playcall.server.locations import field_problems
 from playcall.server.log import NewEvent, TopicEntry, read_topic
 from playcall.server.paging import PageRequestDep, read_page
-from playcall.server.problems import ApiError, not_found
+from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database, Transaction
 from playcall.server.store.resources import agent_of, playbook_of, tool_of
 from playcall.server.store.tables import AgentRow, PlaybookLabelRow, PlaybookRow, ToolRow
 
 from .changes import apply_changes, flush_named, sent_fields
+from .own_rows import find_own_row, own_row
 from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]
@@ -148,7 +149,7 @@ async def playbooks_get(
     playbook_id: PlaybookId, request: Request, caller: CallerDep, database: DatabaseDep
 ) -> Response:
     async with database.read() as session:
-        row = await _own(session, caller, playbook_id)
+        row = await own_row(session, PlaybookRow, caller, playbook_id, "playbook")
         topic = await read_topic(session, caller.user_id, PLAYBOOKS)
     return state_response(request, playbook_of(row), version=row.version, cursor=topic.at_head if topic else None)
 
@@ -171,7 +172,7 @@ async def playbooks_replace(
 ) -> Response:
     judgement = await _judge(database, settings, caller, await _read(request), context_of(request).deadline)
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, playbook_id, lock=True)
+        row = await own_row(tx.session, PlaybookRow, caller, playbook_id, "playbook", lock=True)
         require_match(request, row.version)
         playbook = await _store(tx, row, _columns(judgement.accepted()))
         return command.answer(playbook, version=row.version)
@@ -198,7 +199,7 @@ async def playbooks_update(
         judged = await _judge_patched(database, settings, caller, playbook_id, sent, context_of(request).deadline)
         try:
             async with command.begin() as tx:
-                row = await _own(tx.session, caller, playbook_id, lock=True)
+                row = await own_row(tx.session, PlaybookRow, caller, playbook_id, "playbook", lock=True)
                 require_match(request, row.version)
                 if judged is None or judged[0] != row.version:
                     raise _ChangedMeanwhileError
@@ -221,7 +222,7 @@ async def playbooks_delete(
 ) -> Response:
     """Its runs stay, and those under way go on: a run keeps the playbook that it was started with."""
     async with command.begin() as tx:
-        row = await _own(tx.session, caller, playbook_id, lock=True)
+        row = await own_row(tx.session, PlaybookRow, caller, playbook_id, "playbook", lock=True)
         require_match(request, row.version)
         await tx.session.execute(delete(PlaybookLabelRow).where(PlaybookLabelRow.playbook_id == playbook_id))
         await tx.session.delete(row)
@@ -331,7 +332,7 @@ async def _judge_patched(
 ) -> tuple[int, _Judgement] | None:
     """The version that the change was tried on, and what comes of it; None if there is no such playbook (now)."""
     async with database.read() as session:
-        row = await _find(session, caller, playbook_id)
+        row = await find_own_row(session, PlaybookRow, caller, playbook_id)
     if row is None:
         return None
     merged = {name: getattr(row, name) for name in PlaybookSpec.model_fields} | sent
@@ -397,16 +398,3 @@ def _emit(tx: Transaction, row: PlaybookRow, type: str) -> Playbook:
         )
     )
     return playbook
-
-
-async def _own(session: AsyncSession, caller: Caller, playbook_id: str, *, lock: bool = False) -> PlaybookRow:
-    """With `lock`, nobody else changes it before the transaction ends: its version is not raised twice from the same."""
-    row = await _find(session, caller, playbook_id, lock=lock)
-    if row is None:
-        raise not_found("playbook")
-    return row
-
-
-async def _find(session: AsyncSession, caller: Caller, playbook_id: str, *, lock: bool = False) -> PlaybookRow | None:
-    statement = select(PlaybookRow).where(PlaybookRow.id == playbook_id, PlaybookRow.owner_id == caller.user_id)
-    return (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()

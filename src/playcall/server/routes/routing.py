@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from starlette.datastructures import FormData
 
 from playcall import models
+from playcall.server.dependencies import SAFE_METHODS
 from playcall.server.nesting import MAX_LEVELS, is_deeper, items_of
 from playcall.server.nul import has_nul, nul_refused, require_no_nul_in_json, require_no_nul_in_url
 from playcall.server.problem_kinds import kind_of
@@ -36,7 +37,6 @@ __all__ = [
     "success",
 ]
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONG_NOUNS: Final = ("api_keys",)
 """Nouns of more than one word."""
 

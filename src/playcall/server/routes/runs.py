@@ -24,7 +24,8 @@ from playcall.server.problems import ApiError
 from playcall.server.store.database import Transaction
 from playcall.server.store.tables import EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
 
-from .engine_access import EngineDep, decode_number, encode_place, own_row
+from .engine_access import EngineDep, decode_number, encode_place
+from .own_rows import own_row
 from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]

@@ -25,7 +25,8 @@ from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
 from playcall.server.tools import why_missing
 
 from .changes import apply_changes, sent_fields
-from .engine_access import EngineDep, own_row, require_parameters
+from .engine_access import EngineDep, require_parameters
+from .own_rows import own_row
 from .routing import CHANGED, DELETED, LISTED, MADE, STATE, api_router, problems
 
 __all__ = ["router"]

@@ -86,7 +86,7 @@ async def tools_execute(
     responses=problems("tool_not_found"),
 )
 async def tools_health(tool_id: ToolId, caller: CallerDep, database: DatabaseDep, settings: SettingsDep) -> ToolHealth:
-    """An installed tool loads; an HTTP endpoint's server answers anything at all to HEAD (its secret headers are not
+    """An installed tool loads; an HTTP endpoint's server answers HEAD with less than 500 (its secret headers are not
     sent: this is a look, not a call)."""
     async with database.read() as session:
         tool = await _tool(session, caller, tool_id)

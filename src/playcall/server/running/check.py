@@ -22,14 +22,15 @@ from typing import Any, Final
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
-from playcall.server.running.address import bind
-from playcall.server.running.data_folder import ID_FILE, LOCK_FILE, require_apart, require_kind
+from playcall.server.running.address import bind, url_host
+from playcall.server.running.data_folder import ID_FILE, LOCK_FILE, read_id, require_apart, require_kind
 from playcall.server.running.database_url import postgresql_url, shown
 from playcall.server.running.starting import StartupError, reason_of
 from playcall.server.settings import Settings
 from playcall.server.store import migrate
 from playcall.server.store.dialect import CONNECT_ERRORS, connect
 from playcall.server.store.migrate import VERSION_TABLE
+from playcall.server.store.tables.meta import FOLDER
 
 __all__ = ["Finding", "Verdict", "check"]
 
@@ -83,7 +84,9 @@ def _try(subject: str, look: Callable[[], str]) -> Finding:
 
 def _address(settings: Settings) -> str:
     with closing(bind(settings)):
-        where = f"{settings.host}:{settings.port}" if settings.port else f"{settings.host}, a port that is free"
+        where = (
+            f"{url_host(settings.host)}:{settings.port}" if settings.port else f"{settings.host}, a port that is free"
+        )
         return f"{where} can be listened on"
 
 
@@ -271,12 +274,15 @@ async def _tables(connection: Any, settings: Settings) -> list[Finding]:
     migrations = _try("migrations", lambda: _migrations(current))
     if not current:
         return [migrations]
-    there = await connection.fetchval("SELECT value FROM meta WHERE key = 'folder'")
+    there = await connection.fetchval("SELECT value FROM meta WHERE key = $1", FOLDER)
     is_used = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM users)")
 
     def together() -> str:
         path = settings.data_dir / ID_FILE
-        here = path.read_text().strip() if path.exists() else None
+        try:
+            here = read_id(path)
+        except OSError as error:
+            raise StartupError(f"{path} cannot be read: {reason_of(error)}") from None
         if here is None and is_used and not settings.new_epoch:
             raise StartupError(f"the database is used with another data folder than {settings.data_dir}")
         if here is not None and here != there:

@@ -29,6 +29,7 @@ __all__ = [
     "hold_folder",
     "join_database",
     "prepare_folder",
+    "read_id",
     "require_apart",
     "require_kind",
 ]
@@ -146,11 +147,11 @@ async def join_database(settings: Settings, database: Database) -> None:
     """
     path = settings.data_dir / ID_FILE
     try:
-        here = _read_id(path)
+        here = read_id(path)
         async with database.write() as tx:
             is_used = (await tx.session.execute(select(UserRow.id).limit(1))).first() is not None
             if here is None and is_used:
-                here = _read_id(path)  # the database's first server may be starting here at this moment
+                here = read_id(path)  # the database's first server may be starting here at this moment
             if here is None and is_used and not settings.new_epoch:
                 raise StartupError(
                     f"the database is used with another data folder than {settings.data_dir}; give that one with --data, "
@@ -176,7 +177,8 @@ async def join_database(settings: Settings, database: Database) -> None:
         )
 
 
-def _read_id(path: Path) -> str | None:
+def read_id(path: Path) -> str | None:
+    """What the folder knows its database by; None if it belongs with none yet. Raises: OSError."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
@@ -194,7 +196,7 @@ def _write_id(path: Path, id: str) -> str:
             os.fsync(stream.fileno())
         os.link(draft, path)
     except FileExistsError:
-        return _read_id(path) or ""
+        return read_id(path) or ""
     finally:
         draft.unlink(missing_ok=True)
     return id

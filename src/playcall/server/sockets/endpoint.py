@@ -18,7 +18,7 @@ from playcall.server.auth.gate import credential_of
 from playcall.server.context import context_of
 from playcall.server.dependencies import Core, core_of
 from playcall.server.error_handlers import problem_of
-from playcall.server.limits.doorkeeper import Doorkeeper, peer_name
+from playcall.server.limits.doorkeeper import Doorkeeper, peer_of
 from playcall.server.limits.origins import require_known_origin
 from playcall.server.middleware import deny_socket
 from playcall.server.problems import ApiError
@@ -71,7 +71,7 @@ class WebSocketEndpoint:
         if offered and SUBPROTOCOL not in offered:
             raise ApiError(400, "unknown_subprotocol", f"this endpoint speaks {SUBPROTOCOL}")
         require_known_origin(Headers(scope=connection.scope), core.settings.cors_origins)
-        peer = peer_name(None if connection.client is None else connection.client.host)
+        peer = peer_of(connection.scope)
         credential = credential_of(Headers(scope=connection.scope))
         caller = None
         if credential is not None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from playcall.server.log.append import Outbox
 from playcall.server.log.events import NewEvent
-from playcall.server.log.wake import Wakes, topic_key
+from playcall.server.log.wake import Wakes, key_of_word
 from playcall.server.telemetry import metrics
 
 from .dialect import LOCK_SECONDS, create_reader, create_writer, insert_for, is_lock_timeout, limit_lock_waits
@@ -186,7 +186,7 @@ class Database:
 
     def _wake_topic(self, topic: str) -> None:
         metrics.WAKES.add("signal")
-        self.wakes.wake(*topic_key(topic))
+        self.wakes.wake(*key_of_word(topic))
 
 
 async def _begin_in(session: AsyncSession, wait_seconds: float) -> None:

@@ -171,16 +171,16 @@ def _postgresql_engine(url: URL, *, size: int = POOL_SIZE, overflow: int = OVERF
         original = context.original_exception
         if not isinstance(original, Exception):
             return None  # a task that is cancelled stays cancelled
-        is_lost = context.is_disconnect or isinstance(original, OSError)
-        if not is_lost and not str(getattr(original, "sqlstate", "")).startswith(_UNAVAILABLE):
+        is_gone = context.is_disconnect or isinstance(original, OSError)
+        if not is_gone and not str(getattr(original, "sqlstate", "")).startswith(_UNAVAILABLE):
             return None
-        context.is_disconnect = is_lost
+        context.is_disconnect = is_gone
         return OperationalError(
             context.statement,
             None,
             original,
             hide_parameters=True,
-            connection_invalidated=is_lost,
+            connection_invalidated=is_gone,
         )
 
     return engine

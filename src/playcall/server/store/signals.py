@@ -24,7 +24,7 @@ __all__ = ["SignalKind", "Signals"]
 logger = logging.getLogger("playcall.server")
 
 SignalKind: TypeAlias = Literal["topic", "agent_changed", "stop_work", "credential_revoked"]
-"""What the id is of: a topic that has new events (`topic_id`), an agent, a run or task that is to stop, an API key or token
+"""What the id is of: a topic that has new events (`topic_word`), an agent, a run or task that is to stop, an API key or token
 family that is no more.
 """
 

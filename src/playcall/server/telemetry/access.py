@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from starlette.types import Message, Scope, Send
@@ -46,13 +46,10 @@ def noted(scope: Scope, send: Send) -> Generator[Send]:
     began = time.perf_counter()
     token = current_request.set(None)
     is_http = scope["type"] == "http"
-    if is_http:
-        metrics.REQUESTS_IN_FLIGHT.add(1)
     try:
-        yield watched
+        with metrics.REQUESTS_IN_FLIGHT.held() if is_http else nullcontext():
+            yield watched
     finally:
-        if is_http:
-            metrics.REQUESTS_IN_FLIGHT.add(-1)
         seconds = time.perf_counter() - began
         _note(scope, status, seconds, is_http=is_http)
         current_request.reset(token)

@@ -106,14 +106,9 @@ class Gauge(Metric):
         self._of[labels] = child = real.labels(*labels) if labels else real
         return child
 
-    def add(self, amount: int) -> None:
-        """To a gauge without labels."""
-        if self._real is not None:
-            self._real.inc(amount)
-
     @contextmanager
     def held(self) -> Generator[None]:
-        """One more while the block runs."""
+        """One more, of a gauge without labels, while the block runs."""
         real = self._real
         if real is None:
             yield

@@ -23,7 +23,7 @@ __all__ = ["BrokenOff", "bounded"]
 _WORKER = Path(__file__).with_name("bounded_worker.py")
 _LINE_BYTES = 64 * 1024 * 1024
 """The longest line, a result: bounded by the work's own limits long before."""
-_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """All that is left of the environment, which holds secrets: without it some interpreters do not start."""
 MEMORY_BYTES = 512 * 1024 * 1024
 

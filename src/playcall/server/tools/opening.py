@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,21 +10,17 @@ from typing import IO
 
 __all__ = ["open_real"]
 
-_CAN_WALK = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-
 
 def open_real(real: Path) -> IO[bytes]:
     """Opens a regular file by its real path, which no link is part of: one that has come since is not followed.
 
-    Where the system cannot walk a path folder by folder, only the last part is sure not to be a link.
-
     Raises:
         OSError: as `open`; ELOOP or ENOTDIR where there is a link now, and EINVAL for what is no regular file.
     """
-    descriptor = _walk(real) if _CAN_WALK else os.open(real, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    descriptor = _walk(real)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(22, "Not a regular file", str(real))
+            raise OSError(errno.EINVAL, "Not a regular file", str(real))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -79,8 +79,8 @@ def _whole_or_not_at_all(target: Path) -> Generator[Path]:
     draft.mkdir(mode=0o700)  # the database holds the key that signs tokens
     try:
         yield draft
-        for folder in (draft, target.parent):
-            _sync(folder)
+        for folder, _, _ in os.walk(draft):
+            _sync(Path(folder))
         draft.rename(target)
         _sync(target.parent)
     except BaseException:

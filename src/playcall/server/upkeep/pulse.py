@@ -15,12 +15,8 @@ class Pulse:
         """It has looked, and got its answer."""
         self._at = time.monotonic()
 
-    def stop(self) -> None:
-        """It looks no more."""
-        self._at = None
-
     def age_seconds(self) -> float | None:
-        """None: it has not looked yet, or does no more."""
+        """None: it has not looked yet."""
         return None if self._at is None else time.monotonic() - self._at
 
 

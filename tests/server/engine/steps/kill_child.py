@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from playcall.server.engine import calls
 from playcall.server.tools import AnyTool, Parameters, ToolContext, tool
 from playcall.server.tools.failure import ToolFailure
 from tests.server.engine.conftest import House, close_house, move_in, open_house
+from tests.server.engine.marks import append
 from tests.server.engine.steps.seven import SEVEN, playbook
 
 HELD = {
@@ -42,11 +42,7 @@ async def mark(parameters: MarkParameters, context: ToolContext) -> JsonObject:
     """Notes each beginning; in the first process it stays at what `HELD` says."""
     folder = Path(parameters.folder)
     marks = folder / f"{parameters.type}.marks"
-    line = f"{parameters.id} {context.idempotency_key}\n"
-    with marks.open("a") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    append(marks, f"{parameters.id} {context.idempotency_key}")
     if parameters.id == "first" and marks.read_text().count("first ") == 1:
         raise ToolFailure("not_yet", "the first try")
     if parameters.id == HELD[parameters.type] and not (folder / "killed").exists():

@@ -14,18 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .budget import MAX_INTEGER_BITS, MAX_OUTPUT_CHARACTERS, MAX_ROUNDS, MAX_WORK, TemplateProblem
+from .budget import MAX_OUTPUT_CHARACTERS, MAX_ROUNDS, TemplateProblem
 from .filters import FILTERS
-from .reading import MAX_TEMPLATE_CHARACTERS, check_template, has_marks, is_plain, references
+from .reading import check_template, has_marks, is_plain, references
 from .rendered import render_text, render_value
 
 __all__ = [
     "FILTERS",
-    "MAX_INTEGER_BITS",
     "MAX_OUTPUT_CHARACTERS",
     "MAX_ROUNDS",
-    "MAX_TEMPLATE_CHARACTERS",
-    "MAX_WORK",
     "TemplateProblem",
     "check_template",
     "has_marks",

@@ -1,4 +1,4 @@
-"""Which processes are at work on the database, and when each was last alive."""
+"""Which processes are at work on the database."""
 
 from __future__ import annotations
 
