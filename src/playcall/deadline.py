@@ -51,10 +51,10 @@ def deadline(seconds: float) -> Generator[None]:
         _ends_at.reset(token)
 
 
-def nearest(seconds: float | None) -> float | None:
-    """The `time.monotonic()` moment by which a call that may take `seconds` must end here; None for no bound."""
+def nearest(seconds: float | None, now: float | None = None) -> float | None:
+    """The `time.monotonic()` moment by which a call that may take `seconds` from `now` must end; None for no bound."""
     outer = _ends_at.get()
     if seconds is None:
         return outer
-    own = time.monotonic() + seconds
+    own = (time.monotonic() if now is None else now) + seconds
     return own if outer is None or own < outer else outer

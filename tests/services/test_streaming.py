@@ -586,7 +586,7 @@ async def test_closing_ends_a_call_whose_body_is_on_its_way(blocking: bool, way:
 
 def answers_of(client: Any) -> list[Any]:
     """The answers that are open."""
-    return [each for slot in client.engine.transport.pool._slots.values() for each in slot.session.connector._answers]
+    return [each for slot in client.engine.transport.pool._slots.values() for each in slot.session.connector.answers]
 
 
 async def test_a_blocking_stream_raises_where_it_is_opened_or_read() -> None:

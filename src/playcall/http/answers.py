@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pydantic_core
@@ -16,7 +16,7 @@ from ..errors import InvalidArgumentError, UnreadableAnswerError
 if TYPE_CHECKING:
     from ..answer import Answer
 
-__all__ = ["adapter", "decode", "does_not_fit", "encode", "unreadable"]
+__all__ = ["adapter", "decode", "decode_body", "does_not_fit", "encode", "unreadable"]
 
 T = TypeVar("T")
 
@@ -91,23 +91,30 @@ def _holds_no_number(value: object) -> bool:
 
 
 def decode(answer: Answer, into: TypeForm[T] | None) -> T:
-    """The value of a successful answer; without `into`, whatever JSON it is, None for no body.
+    """The value of a successful answer; raises as `decode_body`."""
+    return decode_body(answer.body, into, lambda: answer)
+
+
+def decode_body(body: bytes, into: TypeForm[T] | None, answer: Callable[[], Answer]) -> T:
+    """The value of a successful answer's body; without `into`, whatever JSON it is, None for no body.
+
+    `answer` is asked for only by the error.
 
     Raises:
         UnreadableAnswerError: the body does not fit, with the path of the first wrong field.
     """
     if into is None:
-        if not answer.body:
+        if not body:
             return cast("T", None)
         try:
-            return cast("T", json.loads(answer.body))
+            return cast("T", json.loads(body))
         except (ValueError, RecursionError) as error:
-            raise unreadable(answer, f"but not with JSON: {error}") from None
+            raise unreadable(answer(), f"but not with JSON: {error}") from None
     try:
         # Runtime `extra` wins over the models' own: what a newer backend added is passed over, at any depth.
-        return adapter(into).validate_json(answer.body, extra="ignore")
+        return adapter(into).validate_json(body, extra="ignore")
     except ValidationError as error:
-        raise does_not_fit(answer, into, error) from None
+        raise does_not_fit(answer(), into, error) from None
 
 
 def does_not_fit(answer: Answer, into: object, error: ValidationError) -> UnreadableAnswerError:

@@ -50,6 +50,13 @@ class Authenticator:
         self._tasks: set[asyncio.Task[_Fetched]] = set()
         self._closed = False
 
+    @property
+    def current(self) -> Credentials | None:
+        """Those that need not be renewed yet."""
+        if self._renew_at is None or time.monotonic() < self._renew_at:
+            return self._current
+        return None
+
     async def credentials(self) -> Credentials:
         """The current credentials, fetched or renewed first if need be.
 
@@ -59,10 +66,7 @@ class Authenticator:
             ClientClosedError: the client was closed meanwhile.
             Exception: whatever the provider raises.
         """
-        current = self._current
-        if current is not None and (self._renew_at is None or time.monotonic() < self._renew_at):
-            return current
-        return await self._renewed(current)
+        return self.current or await self._renewed(self._current)
 
     async def renew(self, refused: Credentials) -> bool:
         """Called after the backend refused `refused`; True if other credentials are current now.

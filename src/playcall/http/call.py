@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from ..answer import Answer
 from ..errors import RequestError
 from ..timeline import Attempt, Timeline
 from .bodies import Upload
@@ -17,7 +18,7 @@ from .paths import Path
 from .problems import ErrorClasses
 from .ranges import length_of
 from .retry import SAFE_METHODS, RetryPolicy
-from .transport import TransportFault, WireStream
+from .transport import TransportFault, WireAnswer, WireStream
 
 __all__ = ["Call", "Doing", "IncomingBody", "Param", "Params", "Progress"]
 
@@ -140,15 +141,33 @@ class IncomingBody:
         return body
 
 
+class _Noted(NamedTuple):
+    """What an `Attempt` is made from once somebody asks: nobody does of a call that went well."""
+
+    number: int
+    began_at_seconds: float
+    took_seconds: float
+    outcome: str
+    decision: str
+    sent: bool
+    status: int | None
+    waited_seconds: float
+    slot_wait_seconds: float
+    request_id: str | None
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far one call has come; the errors are made from it."""
+    """How far one call has come; the errors, and the answer, are made from it."""
 
     call: Call
     url: str
     began_at: float
-    deadline_seconds: float | None
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    ends_at: float | None
+    """Both as `time.monotonic()` has it."""
+    wire: WireAnswer | None = None
+    """The answer that ended it well."""
+    _noted: list[_Noted] = field(default_factory=list[_Noted])
     failures: int = 0
     """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
     renewed: bool = False
@@ -164,15 +183,35 @@ class Progress:
     slot_wait_seconds: float = 0.0
     may_have_happened: bool = False
     request_id: str | None = None
-    ends: list[AttemptEnd] = field(default_factory=list[AttemptEnd])
+    ends: Sequence[AttemptEnd] = ()
     """What the hooks want called when the attempt under way has ended."""
+
+    @property
+    def tried(self) -> int:
+        """Attempts that have ended."""
+        return len(self._noted)
+
+    @property
+    def took_seconds(self) -> float:
+        """What the last of them took."""
+        return self._noted[-1].took_seconds
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """What the call had for everything."""
+        return None if self.ends_at is None else max(0.0, self.ends_at - self.began_at)
+
+    def answer(self) -> Answer:
+        """Of a call that has ended well."""
+        assert self.wire is not None  # noqa: S101 - it has
+        return Answer(self.wire.status, self.wire.headers, self.wire.body, self.timeline(), self.request_id)
 
     def timeline(self) -> Timeline:
         return Timeline(
             self.call.method,
             self.call.path.text,
             self.deadline_seconds,
-            tuple(self.attempts),
+            tuple(Attempt(*each) for each in self._noted),
             time.monotonic() - self.began_at,
             self.call.idempotency_key,
             self.call.changes,
@@ -182,38 +221,34 @@ class Progress:
         """Adds the attempt that has just ended."""
         now = time.monotonic()
         began = self.attempt_began_at if self.attempt_began_at is not None else now
-        attempt = Attempt(
-            number=len(self.attempts) + 1,
-            began_at_seconds=began - self.began_at,
-            took_seconds=now - began,
-            outcome=outcome,
-            decision=decision,
-            sent=sent,
-            status=status,
-            waited_seconds=self.waited_seconds,
-            slot_wait_seconds=self.slot_wait_seconds,
-            request_id=self.request_id,
+        noted = _Noted(
+            len(self._noted) + 1,
+            began - self.began_at,
+            now - began,
+            outcome,
+            decision,
+            sent,
+            status,
+            self.waited_seconds,
+            self.slot_wait_seconds,
+            self.request_id,
         )
-        self.attempts.append(attempt)
+        self._noted.append(noted)
         self.attempt_began_at = None
         self.waited_seconds = 0.0
         if self.ends:
-            ends, self.ends = self.ends, []
-            end(ends, attempt)
+            ends, self.ends = self.ends, ()
+            end(ends, Attempt(*noted))
 
     def amend(self, outcome: str, decision: str) -> None:
         """The attempt that ended last did not end well after all: its body broke off."""
-        last = self.attempts[-1]
+        last = self._noted[-1]
         took = time.monotonic() - self.began_at - last.began_at_seconds
-        self.attempts[-1] = replace(
-            last, outcome=f"{last.outcome}, then {outcome}", decision=decision, took_seconds=took
-        )
+        self._noted[-1] = last._replace(outcome=f"{last.outcome}, then {outcome}", decision=decision, took_seconds=took)
 
     def left_seconds(self) -> float:
         """What is left of the deadline; infinite without one, negative past it."""
-        if self.deadline_seconds is None:
-            return float("inf")
-        return self.deadline_seconds - (time.monotonic() - self.began_at)
+        return float("inf") if self.ends_at is None else self.ends_at - time.monotonic()
 
     def log(self, level: int, outcome: str) -> None:
         """The one line that a request leaves on `playcall.http`."""
@@ -226,7 +261,7 @@ class Progress:
             self.call.method,
             self.call.path.template,
             outcome,
-            len(self.attempts),
+            self.tried,
             took_ms,
             self.request_id,
             extra={
@@ -234,7 +269,7 @@ class Progress:
                 "method": self.call.method,
                 "path": self.call.path.template,
                 "outcome": outcome,
-                "attempts": len(self.attempts),
+                "attempts": self.tried,
                 "duration_ms": took_ms,
                 "request_id": self.request_id,
             },
@@ -251,7 +286,7 @@ class Progress:
                     "event": "retry",
                     "method": self.call.method,
                     "path": self.call.path.template,
-                    "attempts": len(self.attempts),
+                    "attempts": self.tried,
                     "request_id": self.request_id,
                 },
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import sys
@@ -14,11 +15,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from typing_extensions import TypeForm
 
+from ..alarms import Alarm
 from ..answer import Answer, heard
 from ..deadline import nearest
 from ..errors import (
@@ -31,7 +34,7 @@ from ..errors import (
     StatusError,
 )
 from . import hooks, outcome, telemetry
-from .answers import decode, encode
+from .answers import decode, decode_body, encode
 from .auth import REFUSED, RFC_6749, Auth, Credentials, TokenFields, TokenGrant
 from .authenticator import Authenticator
 from .call import Call, Doing, IncomingBody, Progress
@@ -110,64 +113,71 @@ class Engine:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    async def request(self, call: Call, sending: Sending | None = None) -> Answer:
-        """The whole call, body included; made by `sending`, the answer has no body.
+    async def request(self, call: Call, sending: Sending | None = None) -> Progress:
+        """The whole call, body included, to where its `answer()` can be had; made by `sending`, that has no body.
 
         Raises:
             RequestError: any of its kinds, with the timeline.
             ClientClosedError: after `close()`.
         """
-        async with self._within_deadline(call) as progress:
+        progress = self._begin(call)
+        with _Within(self, progress):
             if sending is None:
-                wire = await self._attempts(progress, self.transport.send)
+                progress.wire = await self._attempts(progress, self.transport.send)
                 self._answered(progress)
             else:
-                wire = await self._attempts(progress, partial(sending, progress))
-            self._done(progress, wire.status)
-            answer = Answer(wire.status, wire.headers, wire.body, progress.timeline(), progress.request_id)
+                progress.wire = await self._attempts(progress, partial(sending, progress))
+            self._done(progress, progress.wire.status)
             if (answers := heard.get()) is not None:
-                answers.append(answer)
-            return answer
-        raise AssertionError("the context manager passes every error on")
+                answers.append(progress.answer())
+        return progress
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncGenerator[IncomingBody]:
         """The call up to the headers of a successful answer; the deadline bounds the body's use as well."""
-        async with self._within_deadline(call) as progress, AsyncExitStack() as opened:
-            incoming: WireStream | None = None
+        progress = self._begin(call)
+        with _Within(self, progress):
+            async with AsyncExitStack() as opened:
+                incoming: WireStream | None = None
 
-            async def send(request: WireRequest) -> WireAnswer:
-                nonlocal incoming
-                async with AsyncExitStack() as attempt:
-                    stream = await attempt.enter_async_context(self.transport.stream(request))
-                    if not _is_success(stream.status):
-                        return WireAnswer(stream.status, stream.headers, await stream.read())
-                    incoming = stream
-                    opened.push_async_exit(attempt.pop_all())
-                    return WireAnswer(stream.status, stream.headers, b"")
+                async def send(request: WireRequest) -> WireAnswer:
+                    nonlocal incoming
+                    async with AsyncExitStack() as attempt:
+                        stream = await attempt.enter_async_context(self.transport.stream(request))
+                        if not _is_success(stream.status):
+                            return WireAnswer(stream.status, stream.headers, await stream.read())
+                        incoming = stream
+                        opened.push_async_exit(attempt.pop_all())
+                        return WireAnswer(stream.status, stream.headers, b"")
 
-            answer = await self._attempts(progress, send)
-            assert incoming is not None  # noqa: S101 - a success has set it
-            progress.doing = Doing.USING
-            self._answered(progress)  # now: the body may take minutes
-            broken = False
+                answer = await self._attempts(progress, send)
+                assert incoming is not None  # noqa: S101 - a success has set it
+                progress.doing = Doing.USING
+                self._answered(progress)  # now: the body may take minutes
+                broken = False
 
-            def lost(fault: TransportFault) -> RequestError:
-                nonlocal broken
-                broken = True
-                progress.amend(fault.text, "give up: part of the body may have been used already")
-                error = outcome.lost(progress, fault)
-                self._failed(progress, fault.kind.value, error)
-                return error
+                def lost(fault: TransportFault) -> RequestError:
+                    nonlocal broken
+                    broken = True
+                    progress.amend(fault.text, "give up: part of the body may have been used already")
+                    error = outcome.lost(progress, fault)
+                    self._failed(progress, fault.kind.value, error)
+                    return error
 
-            # What the caller's own code raises in here is no concern of ours: the answer was good.
-            yield IncomingBody(incoming, progress, lost)
-            if not broken:
-                self._done(progress, answer.status)
+                # What the caller's own code raises in here is no concern of ours: the answer was good.
+                yield IncomingBody(incoming, progress, lost)
+                if not broken:
+                    self._done(progress, answer.status)
 
     def read(self, answer: Answer, into: TypeForm[T] | None, errors: ErrorClasses | None = None) -> T:
         """The answer's value, out of its envelope. Raises: UnreadableAnswerError; StatusError: the envelope says no."""
         return decode(answer, into) if self.envelope is None else self.envelope.read(answer, into, errors)
+
+    def value(self, done: Progress, into: TypeForm[T] | None, errors: ErrorClasses | None = None) -> T:
+        """As `read`, of a call that has just ended well."""
+        if self.envelope is None and done.wire is not None:
+            return decode_body(done.wire.body, into, done.answer)
+        return self.read(done.answer(), into, errors)
 
     def after_fork(self) -> None:
         """In a forked child: what the parent's loops were doing is not going on here."""
@@ -201,30 +211,14 @@ class Engine:
 
     # --- one deadline -------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _within_deadline(self, call: Call) -> AsyncGenerator[Progress]:
+    def _begin(self, call: Call) -> Progress:
         if self._closed:
             raise ClientClosedError(f"{call.method} {call.path.text}: the client is closed, make a new one")
-        ends_at = nearest(call.deadline_seconds)
         now = time.monotonic()
-        left = None if ends_at is None else max(0.0, ends_at - now)
-        progress = Progress(call, self._outgoing.url(call), now, left)
-        scope = asyncio.timeout(left)
-        try:
-            async with scope:
-                yield progress
-        except TimeoutError as error:
-            # A TimeoutError of somebody else's (a user's code in a stream, say) is not our deadline.
-            if not scope.expired() or isinstance(error, PlaycallError):
-                raise
-            raise self._too_late(progress) from None
-        except BaseException as error:
-            if progress.attempt_began_at is not None:
-                why = "the caller was cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
-                progress.note(f"unfinished, {progress.doing}", f"stopped: {why}")
-            raise
+        return Progress(call, self._outgoing.url(call), now, nearest(call.deadline_seconds, now))
 
-    def _too_late(self, progress: Progress) -> DeadlineExceededError:
+    def too_late(self, progress: Progress) -> DeadlineExceededError:
+        """The error of a call whose deadline has come, which is noted and told."""
         if progress.attempt_began_at is not None:
             progress.note(f"unfinished, {progress.doing}", "give up: the deadline has come")
         error = outcome.too_late(progress, self.limiter)
@@ -238,16 +232,18 @@ class Engine:
     async def _attempts(self, progress: Progress, send: _Send) -> WireAnswer:
         call = progress.call
         while True:
-            in_flight = await self._slot(progress)
+            in_flight = self._free_slot(progress) or await self._slot(progress)
             try:
-                credentials = await self._credentials(progress)
-                self._check_still_wanted(progress)
+                credentials: Credentials | None = None
+                if call.authenticated and self._outgoing.at_home(progress.url):
+                    credentials = self.authenticator.current or await self._credentials(progress)
+                now = self._check_still_wanted(progress)
                 if call.hooks or telemetry.LOADED_AS in sys.modules:
                     request = self._hooked(progress, credentials)
                 else:
                     request = self._outgoing.request(progress, credentials)
                 progress.doing = Doing.ANSWER
-                progress.attempt_began_at = time.monotonic()
+                progress.attempt_began_at = now
                 # Until the opposite is proved: a deadline in the middle leaves it standing.
                 before = progress.may_have_happened
                 progress.may_have_happened = before or call.changes
@@ -265,9 +261,10 @@ class Engine:
                     self.status.attempt_failed(fault.text)
                 else:
                     status = answer.status
-                    progress.request_id = answer.headers.get("X-Request-ID", progress.request_id)
-                    if "Deprecation" in answer.headers:
-                        self._notices.see(call.method, call.path.template, answer.headers)
+                    headers = answer.headers
+                    progress.request_id = headers.get("X-Request-ID", progress.request_id)
+                    if "Deprecation" in headers:
+                        self._notices.see(call.method, call.path.template, headers)
                     if _is_success(status):
                         progress.note(str(status), "done", status=status)
                         return answer
@@ -298,6 +295,13 @@ class Engine:
             progress.waited_seconds = decision.delay_seconds
             await self._pauses.pause(decision.delay_seconds)
 
+    def _free_slot(self, progress: Progress) -> InFlight | None:
+        """One that can be had at once."""
+        call = progress.call
+        if call.authenticated and self._pause_until <= progress.began_at:
+            return self.limiter.try_enter(call.method, call.path.text)
+        return None
+
     async def _slot(self, progress: Progress) -> InFlight | None:
         """Waits out the pause that the backend asked for, then takes a slot; None for a call that needs none."""
         call = progress.call
@@ -314,13 +318,15 @@ class Engine:
                 return in_flight
             self.limiter.leave(in_flight)  # the backend asked for a pause while we were in the queue
 
-    def _check_still_wanted(self, progress: Progress) -> None:
-        """Before anything is sent: the deadline's own timer may be due but not have run yet."""
+    def _check_still_wanted(self, progress: Progress) -> float:
+        """Before anything is sent, which is now: the deadline's own timer may be due but not have run yet."""
         call = progress.call
         if self._closed:
             raise ClientClosedError(f"{call.method} {call.path.text}: the client was closed under the call")
-        if progress.left_seconds() <= 0:
-            raise self._too_late(progress)
+        now = time.monotonic()
+        if progress.ends_at is not None and progress.ends_at <= now:
+            raise self.too_late(progress)
+        return now
 
     def _hooked(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
         """The request of one attempt, with what the hooks add to it."""
@@ -409,9 +415,7 @@ class Engine:
 
     # --- credentials --------------------------------------------------------------------------------------------------
 
-    async def _credentials(self, progress: Progress) -> Credentials | None:
-        if not progress.call.authenticated or not self._outgoing.at_home(progress.url):
-            return None
+    async def _credentials(self, progress: Progress) -> Credentials:
         progress.doing = Doing.CREDENTIALS
         try:
             return await self.authenticator.credentials()
@@ -459,7 +463,7 @@ class Engine:
             authenticated=False,
         )
         try:
-            return grant_of(await self.request(call), fields, self.envelope)
+            return grant_of((await self.request(call)).answer(), fields, self.envelope)
         except StatusError as error:
             if error.status in refused or _is_success(error.status):  # a success that the envelope takes back
                 raise outcome.grant_refused(error) from error
@@ -468,7 +472,7 @@ class Engine:
     # --- what came of it ----------------------------------------------------------------------------------------------
 
     def _answered(self, progress: Progress) -> None:
-        self.status.succeeded(progress.attempts[-1].took_seconds, judged=progress.call.judged)
+        self.status.succeeded(progress.took_seconds, judged=progress.call.judged)
 
     def _done(self, progress: Progress, status: int) -> None:
         if not progress.call.probe:
@@ -481,6 +485,37 @@ class Engine:
         # A plain no is the caller's affair, and is told by the error.
         plain = isinstance(error, StatusError) and error.status < 500 and error.status not in (401, 429)
         progress.log(logging.INFO if plain else logging.WARNING, outcome)
+
+
+class _Within:
+    """The one deadline of a call, and what is noted of one that does not come to its end."""
+
+    __slots__ = ("_alarm", "_engine", "_progress")
+
+    def __init__(self, engine: Engine, progress: Progress) -> None:
+        self._engine = engine
+        self._progress = progress
+        self._alarm = Alarm(math.inf if progress.ends_at is None else progress.ends_at)
+
+    def __enter__(self) -> None:
+        self._alarm.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._alarm.__exit__(kind, error, traceback)
+        except TimeoutError:
+            raise self._engine.too_late(self._progress) from None
+        if error is None:
+            return
+        # A TimeoutError of somebody else's (a user's code in a stream, say) is not our deadline.
+        if isinstance(error, TimeoutError):
+            if self._alarm.rang and not isinstance(error, PlaycallError):
+                raise self._engine.too_late(self._progress) from None
+        elif self._progress.attempt_began_at is not None:
+            why = "the caller was cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            self._progress.note(f"unfinished, {self._progress.doing}", f"stopped: {why}")
 
 
 def _is_success(status: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Final
 
 from ..checks import check_whole_number
@@ -50,7 +50,7 @@ class Limiter:
         self.limit = limit
         self._free = limit
         self._waiters: deque[_Waiter] = deque()
-        self._holders: OrderedDict[int, InFlight] = OrderedDict()
+        self._holders: dict[int, InFlight] = {}  # in their order
         self._lock = threading.Lock()
 
     @property
@@ -60,6 +60,16 @@ class Limiter:
     @property
     def waiting(self) -> int:
         return len(self._waiters)
+
+    def try_enter(self, method: str, path: str) -> InFlight | None:
+        """A slot for a request, if nobody is to be waited for; `leave` must follow."""
+        with self._lock:
+            if not self._free or self._waiters:
+                return None
+            self._free -= 1
+        request = InFlight(method, path)
+        self._holders[id(request)] = request
+        return request
 
     async def enter(self, request: InFlight) -> None:
         """Takes a slot for `request`, waiting for one if need be; `leave(request)` must follow."""

@@ -77,7 +77,7 @@ def lost(progress: Progress, fault: TransportFault) -> RequestError:
     call = progress.call
     kind = ConnectFailedError if fault.kind is FailureKind.NOT_SENT else ConnectionLostError
     scheme, host, port = origin(progress.url)
-    tries = f", after {len(progress.attempts)} attempts" if len(progress.attempts) > 1 else ""
+    tries = f", after {progress.tried} attempts" if progress.tried > 1 else ""
     hint = ": is the backend running there?" if fault.kind is FailureKind.NOT_SENT else ""
     return kind(
         f"{call.method} {call.path.text} on {scheme}://{host}:{port} got no answer{tries}: {fault.text}{hint}",

@@ -36,6 +36,8 @@ class Outgoing:
         self._home = f"{base_url}/"
         self._origin = origin(base_url)
         self._headers = {"User-Agent": user_agent, "Accept": "application/json, application/problem+json"}
+        self._with_credentials: tuple[Credentials | None, dict[str, str]] = (None, self._headers)
+        """The same headers for every request, as long as the credentials are the same."""
         self._send_deadline = send_deadline
         self._request_ids = itertools.count(1)
         self._request_id_prefix = secrets.token_hex(6)
@@ -73,7 +75,7 @@ class Outgoing:
             call.path.template,
             host,
             port,
-            len(progress.attempts) + 1,
+            progress.tried + 1,
             self._new_request_id(progress),
             call.idempotency_key,
         )
@@ -84,7 +86,7 @@ class Outgoing:
         """The request of one attempt, under a request id of its own."""
         call = progress.call
         request_id = self._new_request_id(progress) if start is None else start.request_id
-        headers = {**self._headers, "X-Request-ID": request_id}
+        headers = {**self._lasting(credentials), "X-Request-ID": request_id}
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
         if isinstance(call.body, Upload) and call.body.length is not None:
@@ -99,9 +101,16 @@ class Outgoing:
                 headers = _merged(headers, given)
         if self._send_deadline and progress.deadline_seconds is not None:
             headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
-        if credentials is not None and credentials.headers:
-            headers = _merged(headers, credentials.headers)
+        if credentials is not None and (call.headers or start is not None):
+            headers = _merged(headers, credentials.headers)  # the caller's own do not replace them
         return WireRequest(call.method, progress.url, headers, call.body, self._read_timeout_seconds)
+
+    def _lasting(self, credentials: Credentials | None) -> dict[str, str]:
+        known, headers = self._with_credentials
+        if known is not credentials:
+            headers = self._headers if credentials is None else _merged(self._headers, credentials.headers)
+            self._with_credentials = (credentials, headers)
+        return headers
 
     def _new_request_id(self, progress: Progress) -> str:
         progress.request_id = f"{self._request_id_prefix}-{next(self._request_ids)}"

@@ -7,15 +7,17 @@ import contextlib
 import os
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import aiohttp
 
+from ..alarms import Alarm
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError
 from .encodings import ACCEPTED
@@ -32,11 +34,24 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
 
 
-@dataclass(slots=True)
 class SendMark:
-    """Whether a request may have been sent: set the moment it is given a connection."""
+    """Whether a request may have been sent: set the moment it is given a connection. From then on silence is counted."""
 
-    connected: bool = False
+    __slots__ = ("_alarm", "_silence_seconds", "connected")
+
+    def __init__(self, alarm: Alarm | None = None, silence_seconds: float | None = None) -> None:
+        self._alarm = alarm
+        self._silence_seconds = silence_seconds
+        self.connected = False
+
+    def connect(self) -> None:
+        self.connected = True
+        self.heard()
+
+    def heard(self) -> None:
+        """The far end has said something, or is about to."""
+        if self._alarm is not None and self._silence_seconds is not None:
+            self._alarm.at = time.monotonic() + self._silence_seconds
 
 
 send_mark: ContextVar[SendMark | None] = ContextVar("playcall_send_mark", default=None)
@@ -48,15 +63,16 @@ class BrokenConnectionError(aiohttp.ClientError):
 
 
 class _OwnConnector(aiohttp.TCPConnector):
-    """Marks what is sent, repeats nothing, and leaves nobody waiting when it is closed."""
+    """Marks what is sent, and leaves nobody waiting when it is closed."""
 
     @cached_property
-    def _answers(self) -> weakref.WeakSet[aiohttp.ClientResponse]:
-        return weakref.WeakSet()
+    def answers(self) -> set[aiohttp.ClientResponse]:
+        """Those whose bodies are being read."""
+        return set()
 
     async def close(self, *, abort_ssl: bool = False) -> None:
         """With its connections; aiohttp would leave who reads a body on one of them waiting for ever."""
-        for answer in list(self._answers):
+        for answer in list(self.answers):
             answer.close()
         await super().close(abort_ssl=abort_ssl)
 
@@ -70,20 +86,33 @@ class _OwnConnector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
         mark = send_mark.get()
         if mark is not None:
-            mark.connected = True
+            mark.connect()
         return connection
 
-    async def once(self, request: ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """The session's middleware."""
+
+class _OwnResponse(aiohttp.ClientResponse):
+    """An answer whose connection's loss is told in our class, and that ends with its connector."""
+
+    answers: ClassVar[set[aiohttp.ClientResponse]]
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         try:
-            answer = await handler(request)
-        except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError):
-            raise  # aiohttp does not repeat the first; nothing of the second was sent
+            await super().start(connection)
+        except aiohttp.ClientConnectionResetError:
+            raise  # nothing of it was sent
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise BrokenConnectionError(*error.args) from error
-        if answer.status != 101:  # a websocket's connection is closed by its own rules
-            self._answers.add(answer)
-        return answer
+        if self.status != 101:  # a websocket's connection is closed by its own rules
+            self.answers.add(self)
+        return self
+
+    def release(self) -> Any:  # what aiohttp's may be awaited for, and need not
+        self.answers.discard(self)
+        return super().release()
+
+    def close(self) -> None:
+        self.answers.discard(self)
+        super().close()
 
 
 @dataclass(slots=True)
@@ -136,9 +165,8 @@ class SessionPool:
             ClientClosedError: after `close()`.
         """
         loop = asyncio.get_running_loop()
-        slot = self._slots.get(id(loop))
-        if slot is not None and slot.loop() is loop and not slot.session.closed:
-            return slot.session
+        if (session := self.open_session(loop)) is not None:
+            return session
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
         session = self._new_session()
@@ -148,6 +176,11 @@ class SessionPool:
             self._slots[id(loop)] = _Slot(weakref.ref(loop), session, guard)
         await anext(guard)
         return session
+
+    def open_session(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession | None:
+        """The session of the running loop, where there is one already."""
+        slot = self._slots.get(id(loop))
+        return None if slot is None or slot.loop() is not loop or slot.session.closed else slot.session
 
     def routed(self, url: str, headers: Mapping[str, str]) -> _Route:
         """The headers, and the way through the proxy, as arguments for aiohttp.
@@ -199,7 +232,7 @@ class SessionPool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
-            middlewares=(connector.once,),
+            response_class=type("Response", (_OwnResponse,), {"answers": connector.answers}),
             auto_decompress=False,  # encodings.py does it, and notices a cut-off body
             headers={"Accept-Encoding": ACCEPTED},
             trust_env=False,

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import http_exceptions
 from yarl import URL
 
+from ..alarms import Alarm
 from .bodies import Upload
 from .encodings import PackingError, Unpacking, is_packed
 from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
@@ -91,24 +92,40 @@ class AiohttpTransport:
         self.pool = pool
 
     async def send(self, request: WireRequest) -> WireAnswer:
-        async with self.stream(request) as stream:
-            return WireAnswer(stream.status, stream.headers, await stream.read())
+        if request.body is not None and (isinstance(request.body, Upload) or len(request.body) > LARGE_BODY_BYTES):
+            async with self.stream(request) as stream:
+                return WireAnswer(stream.status, stream.headers, await stream.read())
+        response: aiohttp.ClientResponse | None = None
+        try:
+            with Alarm() as alarm:
+                mark = SendMark(alarm, request.read_timeout_seconds)
+                response = await self._open(request, mark, None)
+                return WireAnswer(response.status, response.headers, await _AiohttpStream(response, mark).read())
+        except TimeoutError:
+            raise TransportFault(FailureKind.TIMEOUT, _SILENT) from None
+        finally:
+            if response is not None:
+                response.release()
 
     @asynccontextmanager
     async def stream(self, request: WireRequest) -> AsyncGenerator[WireStream]:
         response: aiohttp.ClientResponse | None = None
         try:
-            response = await self._open(request)
-            yield _AiohttpStream(response)
+            response = await self._open(request, SendMark(), request.read_timeout_seconds)
+            yield _AiohttpStream(response, _CONNECTED)
         finally:
             if response is not None:
                 response.release()  # closes the connection when the body was not read to its end
             if isinstance(request.body, Upload):
                 await request.body.end()
 
-    async def _open(self, request: WireRequest) -> aiohttp.ClientResponse:
-        session = await self.pool.session()
-        mark = SendMark()
+    async def _open(
+        self, request: WireRequest, mark: SendMark, sock_read_seconds: float | None
+    ) -> aiohttp.ClientResponse:
+        session = self.pool.open_session(asyncio.get_running_loop()) or await self.pool.session()
+        timeout = session.timeout
+        if sock_read_seconds is not None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout.sock_connect, sock_read=sock_read_seconds)
         token = send_mark.set(mark)
         try:
             return await session.request(
@@ -117,9 +134,7 @@ class AiohttpTransport:
                 **self.pool.routed(request.url, request.headers),
                 data=_body(request.body),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=session.timeout.sock_connect, sock_read=request.read_timeout_seconds
-                ),
+                timeout=timeout,
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(request.body, Upload) and request.body.failure is not None:
@@ -136,8 +151,9 @@ class AiohttpTransport:
 
 
 class _AiohttpStream:
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, mark: SendMark) -> None:
         self._response = response
+        self._mark = mark
 
     @property
     def status(self) -> int:
@@ -177,7 +193,10 @@ class _AiohttpStream:
 
     async def read(self) -> bytes:
         try:
-            body = await self._response.read()
+            if self._response.content.is_eof():  # it came with the head
+                body = await self._response.read()
+            else:
+                body = b"".join([piece async for piece in self._pieces()])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _fault(error, _CONNECTED) from None
         unpacking = self._unpacking()
@@ -189,6 +208,12 @@ class _AiohttpStream:
             return _unpacked(unpacking, body)
         except PackingError as error:
             raise _broken(error) from None
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        self._mark.heard()
+        while piece := await self._response.content.readany():
+            self._mark.heard()
+            yield piece
 
     def _unpacking(self) -> Unpacking | None:
         return Unpacking() if is_packed(self._response.headers.get("Content-Encoding")) else None
@@ -226,7 +251,9 @@ def _body(body: bytes | Upload | None) -> bytes | io.BytesIO | AsyncIterator[byt
     return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY_BYTES else body
 
 
-_CONNECTED = SendMark(connected=True)
+_CONNECTED: Final = SendMark()
+_CONNECTED.connect()
+_SILENT: Final = "the backend was silent for longer than the read timeout"
 
 
 def _fault(error: BaseException, mark: SendMark) -> TransportFault:
@@ -247,7 +274,7 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
     if isinstance(error, aiohttp.ClientConnectionResetError):
         return TransportFault(FailureKind.NOT_SENT, "the connection was gone before anything was sent")
     if isinstance(error, TimeoutError):
-        return TransportFault(FailureKind.TIMEOUT, "the backend was silent for longer than the read timeout")
+        return TransportFault(FailureKind.TIMEOUT, _SILENT)
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):

@@ -110,15 +110,19 @@ async def _request(
     """One call with the verb's method; see `AwaitingVerb` for what it gives and raises."""
     if into is not None:
         adapter(into)  # a type that no answer can be read into is found before anything is sent
-    answer = await api.engine.request(api.settings.call(method, path, options))
-    if answer.status == 304:
+    done = await api.engine.request(api.settings.call(method, path, options))
+    assert done.wire is not None  # noqa: S101 - it has ended well
+    status = done.wire.status
+    if status == 304:
         known = options.get("known")
         if known is None:
-            raise unreadable(answer, "but nothing was known to be current: give known=, or take the answer itself")
+            raise unreadable(
+                done.answer(), "but nothing was known to be current: give known=, or take the answer itself"
+            )
         return cast("T", known.value)
-    if answer.status == 206 and "range" not in {name.lower() for name in options.get("headers") or {}}:
-        raise unreadable(answer, "but a part of it was not asked for")
-    return api.read(answer, into)
+    if status == 206 and "range" not in {name.lower() for name in options.get("headers") or {}}:
+        raise unreadable(done.answer(), "but a part of it was not asked for")
+    return api.engine.value(done, into, api.settings.errors)
 
 
 class APIClient(HomeProcess, Service[FaceT]):
@@ -221,7 +225,7 @@ class APIClient(HomeProcess, Service[FaceT]):
         self: APIClient[Awaiting], method: str, path: str | Path, **options: Unpack[RequestOptions]
     ) -> Answer:
         """The answer itself, for its headers and its timeline; raises as `get`, but reads no value."""
-        return await self._engine.request(self._settings.call(check_method(method), path, options))
+        return (await self._engine.request(self._settings.call(check_method(method), path, options))).answer()
 
     def read(self, answer: Answer, into: TypeForm[T] | None) -> T:
         """The value of what `answer()` gave; without a type, whatever JSON it is.

@@ -40,7 +40,7 @@ async def save(engine: Engine, call: Call, to: str | FilePath, on_progress: OnPr
     own_range = any(name.lower() in _PARTS for name in call.headers or ())
     filling = _Filling(engine, part, on_progress, own_range=own_range)
     try:
-        answer = await engine.request(call, filling.send)
+        answer = (await engine.request(call, filling.send)).answer()
     finally:
         await part.discard()
     if not filling.whole:

@@ -109,6 +109,8 @@ class Settings:
             InvalidArgumentError: an argument makes no sense.
             TypeError: there is no such option.
         """
+        if not options:
+            return self._plain_call(method, as_path(path))
         _refuse_unknown(options, RequestOptions)
         body, content_type = _body(options)
         reads = options.get("reads", method in SAFE_METHODS)
@@ -133,6 +135,21 @@ class Settings:
             body=body,
             content_type=content_type,
             idempotency_key=key,
+            hooks=self.hooks,
+            errors=self.errors,
+        )
+
+    def _plain_call(self, method: str, path: Path) -> Call:
+        """As `call` without options, of which most calls have none."""
+        reads = method in SAFE_METHODS
+        return Call(
+            method,
+            path,
+            self.retry,
+            self.deadline_seconds,
+            repeatable=reads or self.idempotency_keys,
+            reads=reads,
+            idempotency_key=str(uuid.uuid4()) if self.idempotency_keys and not reads else None,
             hooks=self.hooks,
             errors=self.errors,
         )
