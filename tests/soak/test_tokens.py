@@ -1,4 +1,4 @@
-"""Tokens that live for two seconds, renewed in the middle of everything: nobody is disconnected, no event is missed."""
+"""Tokens that live for six seconds, renewed in the middle of everything: nobody is disconnected, no event is missed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tests.end_to_end.faces import FACES, open_client
 from .notes import Notes
 from .scale import scaled
 
-TOKEN_SECONDS = 2
-LOAD_SECONDS = scaled(short=5.0, full=60.0)
+TOKEN_SECONDS = 6
+"""Half of it is what a renewal may take on a loaded machine; it has 5 s where tokens live for minutes."""
+LOAD_SECONDS = scaled(short=8.0, full=60.0)
 CALLERS = 3
 PASSWORD = "correct horse battery staple"
 
@@ -105,7 +106,7 @@ async def under_load(backend: LiveBackend, face: str, notes: Notes) -> None:
     assert [each.old for each in changes[:1]] in ([], [ConnectionState.READY])
     assert {each.new for each in changes} <= {ConnectionState.CLOSING, ConnectionState.CLOSED}
     assert login.tokens >= LOAD_SECONDS / TOKEN_SECONDS
-    notes.measured(f"{face}: seconds of load, tokens that live 2 s", f"{LOAD_SECONDS:g}, {login.tokens}")
+    notes.measured(f"{face}: seconds of load, tokens that live {TOKEN_SECONDS} s", f"{LOAD_SECONDS:g}, {login.tokens}")
     notes.measured(
         f"{face}: calls, events each once, disconnects", f"{calls}, {len(oracle.seen)}, {picture.reconnects}"
     )
