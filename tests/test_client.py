@@ -9,6 +9,7 @@ import pytest
 
 from playcall import AsyncPlaycall, Playcall, RetryPolicy
 from playcall.errors import ClientClosedError, ConfigurationError
+from playcall.realtime.states import ConnectionState
 from playcall.testing import MockAnswer, MockRequest, MockTransport
 from tests.both_faces import FACES, playcall, value
 
@@ -110,3 +111,25 @@ def test_nothing_is_printed_where_no_logging_is_set_up(capfd: pytest.CaptureFixt
         client.account.me()
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("playcall.http").handlers == []
+
+
+def test_a_way_for_events_that_there_is_not_is_refused_before_events_are_looked_at() -> None:
+    with pytest.raises(ConfigurationError, match="'websocket', 'long_poll', got 'pigeon'"):
+        Playcall(realtime="pigeon")  # type: ignore[arg-type]
+
+
+@FACES
+async def test_clones_share_events_whoever_looks_first(blocking: bool) -> None:
+    async with playcall(blocking, ready) as client:
+        events = client.with_options(deadline_seconds=5).events
+        assert client.events is events
+        assert client.with_options(deadline_seconds=6).events is events
+
+
+@FACES
+async def test_events_that_are_looked_at_first_after_close_are_closed(blocking: bool) -> None:
+    async with playcall(blocking, ready) as client:
+        pass
+    assert client.events.state is ConnectionState.CLOSED
+    with pytest.raises(ClientClosedError):
+        client.events.subscribe("tasks")

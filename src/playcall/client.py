@@ -1,4 +1,8 @@
-"""The front door: `Playcall` (blocking) and `AsyncPlaycall`, holding services, events and status."""
+"""The front door: `Playcall` (blocking) and `AsyncPlaycall`, holding services, events and status.
+
+What a program does not use it does not load: a service's models come with the service, and all of realtime with the
+first look at events.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self
 from weakref import WeakMethod
 
 from typing_extensions import Unpack
@@ -20,6 +24,7 @@ from .config import (
     auth_from_environment,
     url_from_environment,
 )
+from .errors import ConfigurationError
 from .faces import Awaiting, Blocking, FaceT
 from .home_process import HomeProcess
 from .http.engine import READ_TIMEOUT_SECONDS
@@ -28,33 +33,61 @@ from .http.pool import CONNECT_TIMEOUT_SECONDS, SessionPool
 from .http.proxies import ENVIRONMENT, Proxy, proxy_for
 from .http.transport import AiohttpTransport, Transport
 from .loop_thread import LoopThread
-from .models.cursor import Cursor
-from .services.account_service import AccountService
-from .services.agent_service import AgentService
 from .services.api_client import APIClient, BaseAPIClient, BlockingAPIClient, ClientOptions
-from .services.blocking_websocket_client import BlockingWebSocketClient
-from .services.event_options import Via
-from .services.live import EventFeed
-from .services.playbook_service import PlaybookService
-from .services.run_service import OnRunGap, RunService
-from .services.task_service import TaskService
-from .services.tool_service import ToolService
-from .services.websocket_client import WebSocketClient
 from .status import ConnectionStatus
 
 if TYPE_CHECKING:
     from .http.auth import Auth
     from .http.hooks import AttemptHook
     from .http.retry import RetryPolicy
+    from .models.cursor import Cursor
+    from .services.account_service import AccountService
+    from .services.agent_service import AgentService
+    from .services.blocking_websocket_client import BlockingWebSocketClient
+    from .services.event_options import Via
+    from .services.live import EventFeed
+    from .services.playbook_service import PlaybookService
+    from .services.run_service import OnRunGap, RunService
+    from .services.task_service import TaskService
+    from .services.tool_service import ToolService
+    from .services.websocket_client import WebSocketClient
 
 __all__ = ["AsyncPlaycall", "Playcall"]
+
+VIAS: Final[tuple[Via, ...]] = ("auto", "websocket", "long_poll")
+
+
+class _Realtime:
+    """The client of events, made when it is first asked for; clones share it."""
+
+    def __init__(self, root: str, *, api: APIClient[Awaiting], pool: SessionPool, via: Via) -> None:
+        if via not in VIAS:
+            raise ConfigurationError(f"realtime= is one of {', '.join(map(repr, VIAS))}, got {via!r}")
+        self._root = root
+        self._api = api
+        self._pool = pool
+        self._via: Via = via
+
+    @cached_property
+    def events(self) -> WebSocketClient:
+        from .services.websocket_client import WebSocketClient
+
+        events = WebSocketClient(self._root, api=self._api, pool=self._pool, via=self._via)
+        # The backend has answered, so a pause of the events' connection need not be waited out. Weakly: the events hold
+        # the engine already, and what is dropped without close() must not have to wait for the collector of cycles.
+        self._api.engine.status.nudge = partial(_call, WeakMethod(events.wake))
+        return events
+
+    async def close(self) -> None:
+        if "events" in self.__dict__:
+            await self.events.close()
 
 
 class _RunEvents:
     """Events as `RunService` takes them."""
 
-    def __init__(self, events: WebSocketClient) -> None:
-        self._events = events
+    def __init__(self, realtime: _Realtime) -> None:
+        self._realtime = realtime
 
     def events_of(
         self,
@@ -65,8 +98,8 @@ class _RunEvents:
         on_gap: OnRunGap = "raise",
     ) -> AbstractAsyncContextManager[EventFeed]:
         if on_gap == "raise":
-            return self._events.subscribe(topic, start=start, types=types, on_gap="raise")
-        return self._events.subscribe(topic, start=start, types=types, on_gap="snapshot")
+            return self._realtime.events.subscribe(topic, start=start, types=types, on_gap="raise")
+        return self._realtime.events.subscribe(topic, start=start, types=types, on_gap="snapshot")
 
 
 class _Client(HomeProcess, Generic[FaceT]):
@@ -129,10 +162,7 @@ class _Client(HomeProcess, Generic[FaceT]):
             hooks=hooks,
             transport=transport if transport is not None else AiohttpTransport(pool),
         )
-        self._events = WebSocketClient(root, api=self._api.awaiting, pool=pool, via=realtime)
-        # The backend has answered, so a pause of the events' connection need not be waited out. Weakly: the events hold
-        # the engine already, and what is dropped without close() must not have to wait for the collector of cycles.
-        self._api.engine.status.nudge = partial(_call, WeakMethod(self._events.wake))
+        self._realtime = _Realtime(root, api=self._api.awaiting, pool=pool, via=realtime)
         self._pool = pool
         self._root = root
         self._ended = threading.Event()
@@ -148,26 +178,38 @@ class _Client(HomeProcess, Generic[FaceT]):
 
     @cached_property
     def playbooks(self) -> PlaybookService[FaceT]:
+        from .services.playbook_service import PlaybookService
+
         return PlaybookService(self._api)
 
     @cached_property
     def runs(self) -> RunService[FaceT]:
-        return RunService(self._api, _RunEvents(self._events))
+        from .services.run_service import RunService
+
+        return RunService(self._api, _RunEvents(self._realtime))
 
     @cached_property
     def agents(self) -> AgentService[FaceT]:
+        from .services.agent_service import AgentService
+
         return AgentService(self._api)
 
     @cached_property
     def tasks(self) -> TaskService[FaceT]:
+        from .services.task_service import TaskService
+
         return TaskService(self._api)
 
     @cached_property
     def tools(self) -> ToolService[FaceT]:
+        from .services.tool_service import ToolService
+
         return ToolService(self._api)
 
     @cached_property
     def account(self) -> AccountService[FaceT]:
+        from .services.account_service import AccountService
+
         return AccountService(self._api)
 
     @cached_property
@@ -184,7 +226,7 @@ class _Client(HomeProcess, Generic[FaceT]):
         return clone
 
     async def _close(self) -> None:
-        await self._events.close()
+        await self._realtime.close()
         await self._api.engine.close()
         await self._pool.close()  # the engine has closed it already, unless it sends in another way
 
@@ -205,7 +247,7 @@ class AsyncPlaycall(_Client[Awaiting]):
     @property
     def events(self) -> WebSocketClient:
         """Subscriptions and handlers."""
-        return self._events
+        return self._realtime.events
 
     async def close(self) -> None:
         """Ends subscriptions and closes the connections; calls after it raise ClientClosedError."""
@@ -226,7 +268,9 @@ class Playcall(_Client[Blocking]):
     @cached_property
     def events(self) -> BlockingWebSocketClient:
         """Subscriptions and handlers."""
-        return BlockingWebSocketClient(awaiting=self._events)
+        from .services.blocking_websocket_client import BlockingWebSocketClient
+
+        return BlockingWebSocketClient(awaiting=self._realtime.events)
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other settings over the same connections, credentials, limits, events and status."""

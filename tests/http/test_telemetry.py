@@ -85,12 +85,13 @@ async def test_without_a_provider_nothing_is_added(blocking: bool) -> None:
         assert "traceparent" not in client.engine.transport.requests[0].headers
 
 
-def test_a_program_that_does_not_use_it_never_loads_it() -> None:
-    program = """
+@pytest.mark.parametrize("hooks", ["[]", "[lambda start: None]"])
+def test_a_program_that_does_not_use_it_never_loads_it(hooks: str) -> None:
+    program = f"""
 import sys
 from playcall import BlockingAPIClient
 from playcall.testing import MockAnswer, MockTransport
-with BlockingAPIClient("http://b", transport=MockTransport(lambda r: MockAnswer(json=1))) as client:
+with BlockingAPIClient("http://b", transport=MockTransport(lambda r: MockAnswer(json=1)), hooks={hooks}) as client:
     client.get("/x")
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from .call import Call, Doing, IncomingBody, Progress
 from .deprecation import DeprecationNotices
 from .envelope import Envelope
 from .grants import grant_of
+from .hooks import AttemptHook
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
 from .paths import as_path
@@ -69,6 +70,9 @@ MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 TOKEN_DEADLINE_SECONDS: Final = 30.0
 """What fetching a token may take: it serves everybody, so it has nobody's deadline."""
 _SHARED_PAUSES: Final = frozenset({429, 503})
+
+
+_TELEMETRY: Final = (telemetry.span,)
 
 
 class Engine:
@@ -238,8 +242,9 @@ class Engine:
                 if call.authenticated and self._outgoing.at_home(progress.url):
                     credentials = self.authenticator.current or await self._credentials(progress)
                 now = self._check_still_wanted(progress)
-                if call.hooks or telemetry.LOADED_AS in sys.modules:
-                    request = self._hooked(progress, credentials)
+                telemetry_hooks = _TELEMETRY if telemetry.LOADED_AS in sys.modules else ()
+                if called := (*telemetry_hooks, *call.hooks):
+                    request = self._hooked(progress, credentials, called)
                 else:
                     request = self._outgoing.request(progress, credentials)
                 progress.doing = Doing.ANSWER
@@ -328,10 +333,12 @@ class Engine:
             raise self.too_late(progress)
         return now
 
-    def _hooked(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
+    def _hooked(
+        self, progress: Progress, credentials: Credentials | None, called: Sequence[AttemptHook]
+    ) -> WireRequest:
         """The request of one attempt, with what the hooks add to it."""
         start = self._outgoing.start(progress)
-        progress.ends = hooks.begin((telemetry.span, *progress.call.hooks), start)
+        progress.ends = hooks.begin(called, start)
         return self._outgoing.request(progress, credentials, start)
 
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:

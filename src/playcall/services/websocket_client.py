@@ -269,7 +269,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
     @property
     def state(self) -> ConnectionState:
         """Of the connection; with several event loops, of the newest."""
-        if self._closed:
+        if self.closed:
             return ConnectionState.CLOSED
         return self._connections[-1].state if self._connections else ConnectionState.IDLE
 
@@ -347,7 +347,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._closed or (not self._owns_api and self._api.engine.closed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -379,7 +379,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
         return connection
 
     def refuse_closed(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ClientClosedError("the realtime client is closed: make a new one")
 
     def opening(self, topic: str, on_gap: OnGap | PlainOnGap | None, options: SubscribeOptions) -> Opening:
