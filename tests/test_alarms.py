@@ -123,11 +123,12 @@ async def test_a_cancellation_in_the_same_moment_is_not_taken_for_the_alarm() ->
 
 
 async def test_those_that_were_left_do_not_fill_the_memory() -> None:
-    for _ in range(10 * alarms.LEFT_KEPT):
+    for _ in range(10 * alarms.USELESS_KEPT):
         with Alarm(soon(FOR_EVER)):
             await asyncio.sleep(0)
-    here = alarms._of(asyncio.get_running_loop())
-    assert len(here._heap) <= 2 * alarms.LEFT_KEPT + 2
+    here = alarms._here.alarms
+    assert here is not None
+    assert len(here._heap) <= 2 * alarms.USELESS_KEPT + 2
 
 
 async def test_one_timer_serves_them_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,13 @@ import weakref
 from types import TracebackType
 from typing import Any, Final, Self
 
-__all__ = ["Alarm"]
+__all__ = ["NEVER", "Alarm"]
 
+NEVER: Final = math.inf
 EARLY_SECONDS: Final = 0.0005
 """Loops round their timers, uvloop to a millisecond: what is due so soon is due."""
-LEFT_KEPT: Final = 64
-"""Entries of alarms that were left, of which a heap may be full before it is swept."""
+USELESS_KEPT: Final = 64
+"""Entries of alarms that were left, which a heap may hold before it is swept."""
 
 
 class Alarm:
@@ -35,9 +36,9 @@ class Alarm:
 
     __slots__ = ("_alarms", "_at", "_cancelling", "_queued_at", "_task", "rang")
 
-    def __init__(self, at: float = math.inf) -> None:
+    def __init__(self, at: float = NEVER) -> None:
         self._at = at
-        self._queued_at = math.inf
+        self._queued_at = NEVER
         self._alarms: _Alarms | None = None
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
@@ -60,11 +61,14 @@ class Alarm:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("an alarm is set in a task")
+        alarms = _here.alarms
+        if alarms is None or alarms.loop() is not loop:  # a thread runs one loop at a time, mostly the one of last time
+            alarms = _here.alarms = _Alarms(loop)
         self._task = task
         self._cancelling = task.cancelling()
-        self._alarms = _of(loop)
-        if self._at < math.inf:
-            self._alarms.add(self)
+        self._alarms = alarms
+        if self._at < NEVER:
+            alarms.add(self)
         return self
 
     def __exit__(
@@ -74,7 +78,7 @@ class Alarm:
         assert alarms is not None  # noqa: S101 - entered
         assert task is not None  # noqa: S101 - entered
         self._alarms = self._task = None
-        if self._queued_at < math.inf:
+        if self._queued_at < NEVER:
             alarms.left()
         if self.rang and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
@@ -88,16 +92,13 @@ class Alarm:
 class _Alarms:
     """Those of one loop. `_armed_at` is the next moment for which the loop has a timer; others may be left over."""
 
-    __slots__ = ("__weakref__", "_armed_at", "_heap", "_left", "_loop")
+    __slots__ = ("__weakref__", "_armed_at", "_heap", "_useless", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+        self.loop = weakref.ref(loop)
         self._heap: list[tuple[float, int, Alarm]] = []
-        self._left = 0
-        self._armed_at = math.inf
-
-    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return self._loop() is loop
+        self._useless = 0
+        self._armed_at = NEVER
 
     def add(self, alarm: Alarm) -> None:
         at = alarm._queued_at = alarm._at
@@ -106,34 +107,34 @@ class _Alarms:
             self._arm(at)
 
     def left(self) -> None:
-        """One of the entries is of no use any more."""
-        self._left += 1
-        if self._left > LEFT_KEPT and self._left * 2 > len(self._heap):
+        """One more entry is of no use."""
+        self._useless += 1
+        if self._useless > USELESS_KEPT and self._useless * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2]._alarms is self]
             heapq.heapify(self._heap)
-            self._left = 0
+            self._useless = 0
 
     def _arm(self, at: float) -> None:
-        loop = self._loop()
+        loop = self.loop()
         if loop is not None:  # else it is gone, with whoever waited in it
             self._armed_at = at
             loop.call_later(max(0.0, at - time.monotonic()), self._due, at)
 
     def _due(self, armed_at: float) -> None:
         if armed_at == self._armed_at:
-            self._armed_at = math.inf
+            self._armed_at = NEVER
         due_by = time.monotonic() + EARLY_SECONDS
         heap = self._heap
         while heap:
             at, _, alarm = heap[0]
             left = alarm._alarms is not self
-            if not left and at > due_by:
+            if at > due_by and not left:
                 break
             heapq.heappop(heap)
             if left:
-                self._left -= 1
-            elif at == alarm._queued_at:  # else it was moved to an earlier moment
-                alarm._queued_at = math.inf
+                self._useless -= 1
+            elif at == alarm._queued_at:  # else it was moved to an earlier moment, and has rung
+                alarm._queued_at = NEVER
                 if alarm.at > due_by:
                     self.add(alarm)  # it was moved to a later one
                 else:
@@ -151,11 +152,3 @@ class _Here(threading.local):
 
 
 _here: Final = _Here()
-
-
-def _of(loop: asyncio.AbstractEventLoop) -> _Alarms:
-    """A thread runs one loop at a time, mostly the one of last time."""
-    alarms = _here.alarms
-    if alarms is None or not alarms.serves(loop):
-        alarms = _here.alarms = _Alarms(loop)
-    return alarms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import random
 import sys
@@ -21,7 +20,7 @@ from urllib.parse import urlencode
 
 from typing_extensions import TypeForm
 
-from ..alarms import Alarm
+from ..alarms import NEVER, Alarm
 from ..answer import Answer, heard
 from ..deadline import nearest
 from ..errors import (
@@ -500,9 +499,9 @@ class _Within:
     __slots__ = ("_alarm", "_engine", "_progress")
 
     def __init__(self, engine: Engine, progress: Progress) -> None:
+        self._alarm = Alarm(NEVER if progress.ends_at is None else progress.ends_at)
         self._engine = engine
         self._progress = progress
-        self._alarm = Alarm(math.inf if progress.ends_at is None else progress.ends_at)
 
     def __enter__(self) -> None:
         self._alarm.__enter__()

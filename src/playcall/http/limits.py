@@ -50,7 +50,7 @@ class Limiter:
         self.limit = limit
         self._free = limit
         self._waiters: deque[_Waiter] = deque()
-        self._holders: dict[int, InFlight] = {}  # in their order
+        self._holders: dict[InFlight, None] = {}  # in their order
         self._lock = threading.Lock()
 
     @property
@@ -68,7 +68,7 @@ class Limiter:
                 return None
             self._free -= 1
         request = InFlight(method, path)
-        self._holders[id(request)] = request
+        self._holders[request] = None
         return request
 
     async def enter(self, request: InFlight) -> None:
@@ -90,11 +90,11 @@ class Limiter:
                         raise
                 self._pass_on()  # the slot came as we were cancelled: it is the next one's
                 raise
-        self._holders[id(request)] = request
+        self._holders[request] = None
 
     def leave(self, request: InFlight) -> None:
         """Gives the slot to whoever waits longest."""
-        self._holders.pop(id(request), None)
+        self._holders.pop(request, None)
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -112,7 +112,7 @@ class Limiter:
     def describe(self) -> str:
         """The requests that have held a slot longest, for people."""
         now = time.monotonic()
-        holders = list(self._holders.values())
+        holders = list(self._holders)
         shown = ", ".join(f"{each.method} {each.path} since {now - each.began_at:.1f} s" for each in holders[:SHOWN])
         more = f", and {len(holders) - SHOWN} more" if len(holders) > SHOWN else ""
         return f"in flight: {shown}{more}"
