@@ -3,12 +3,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+BENCH := .venv-bench
 
-.PHONY: help demo test soak lint types unit format openapi clean
+.PHONY: help demo test bench soak lint types unit format openapi clean
 
 help:
 	@echo "make demo    run the whole path: backend, client, a playbook on real files"
 	@echo "make test    formatting, lint, types, import contracts and every test"
+	@echo "make bench   measure playcall beside its peers, and write docs/performance.md; half an hour"
 	@echo "make soak    the long proofs in full, with what they measured; half an hour"
 	@echo "make format  rewrite the sources in the house style"
 	@echo "make openapi write the committed copies of the contract anew"
@@ -43,6 +45,15 @@ test: lint types unit
 soak: $(STAMP)
 	PLAYCALL_SOAK=1 $(BIN)/pytest -v --capture=no tests/soak $(ARGS)
 
+$(BENCH)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BENCH)/bin/python -m pip install --quiet --editable ".[all]" --group bench
+	@touch $@
+
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m bench $(ARGS)
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -52,4 +63,4 @@ openapi: $(STAMP)
 	$(BIN)/python -m tests.cli.client_contract
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -100,9 +100,15 @@ class AiohttpTransport:
             with Alarm() as alarm:
                 mark = SendMark(alarm, request.read_timeout_seconds)
                 response = await self._open(request, mark, None)
-                return WireAnswer(response.status, response.headers, await _AiohttpStream(response, mark).read())
+                headers = response.headers
+                content = response.content
+                if content.is_eof() and "Content-Encoding" not in headers:  # it came with the head
+                    return WireAnswer(response.status, headers, content.read_nowait(-1))
+                return WireAnswer(response.status, headers, await _AiohttpStream(response, mark).read())
         except TimeoutError:
             raise TransportFault(FailureKind.TIMEOUT, _SILENT) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _fault(error, _CONNECTED) from None
         finally:
             if response is not None:
                 response.release()
@@ -154,6 +160,7 @@ class _AiohttpStream:
     def __init__(self, response: aiohttp.ClientResponse, mark: SendMark) -> None:
         self._response = response
         self._mark = mark
+        self._body: bytes | None = None
 
     @property
     def status(self) -> int:
@@ -193,10 +200,9 @@ class _AiohttpStream:
 
     async def read(self) -> bytes:
         try:
-            if self._response.content.is_eof():  # it came with the head
-                body = await self._response.read()
-            else:
-                body = b"".join([piece async for piece in self._pieces()])
+            if self._body is None:
+                self._body = b"".join([piece async for piece in self._pieces()])
+            body = self._body
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _fault(error, _CONNECTED) from None
         unpacking = self._unpacking()
