@@ -102,9 +102,11 @@ class AiohttpTransport:
                 response = await self._open(request, mark, None)
                 headers = response.headers
                 content = response.content
-                if content.is_eof() and "Content-Encoding" not in headers:  # it came with the head
-                    return WireAnswer(response.status, headers, content.read_nowait(-1))
-                return WireAnswer(response.status, headers, await _AiohttpStream(response, mark).read())
+                # Most bodies came with their head.
+                body = content.read_nowait(-1) if content.is_eof() else await _heard(content, mark)
+                if "Content-Encoding" in headers:
+                    body = await _plain(headers, body)
+                return WireAnswer(response.status, headers, body)
         except TimeoutError:
             raise TransportFault(FailureKind.TIMEOUT, _SILENT) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -118,7 +120,7 @@ class AiohttpTransport:
         response: aiohttp.ClientResponse | None = None
         try:
             response = await self._open(request, SendMark(), request.read_timeout_seconds)
-            yield _AiohttpStream(response, _CONNECTED)
+            yield _AiohttpStream(response)
         finally:
             if response is not None:
                 response.release()  # closes the connection when the body was not read to its end
@@ -157,10 +159,8 @@ class AiohttpTransport:
 
 
 class _AiohttpStream:
-    def __init__(self, response: aiohttp.ClientResponse, mark: SendMark) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._mark = mark
-        self._body: bytes | None = None
 
     @property
     def status(self) -> int:
@@ -172,7 +172,7 @@ class _AiohttpStream:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         content = self._response.content
-        unpacking = self._unpacking()
+        unpacking = _unpacking(self._response.headers)
         fault: TransportFault | None = None
         over = False
         while not over:
@@ -200,29 +200,37 @@ class _AiohttpStream:
 
     async def read(self) -> bytes:
         try:
-            if self._body is None:
-                self._body = b"".join([piece async for piece in self._pieces()])
-            body = self._body
+            body = await self._response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _fault(error, _CONNECTED) from None
-        unpacking = self._unpacking()
-        if unpacking is None:
-            return body
-        try:
-            if len(body) > PACKED_ON_LOOP_BYTES:
-                return await asyncio.to_thread(_unpacked, unpacking, body)
-            return _unpacked(unpacking, body)
-        except PackingError as error:
-            raise _broken(error) from None
+        return await _plain(self._response.headers, body)
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        self._mark.heard()
-        while piece := await self._response.content.readany():
-            self._mark.heard()
-            yield piece
 
-    def _unpacking(self) -> Unpacking | None:
-        return Unpacking() if is_packed(self._response.headers.get("Content-Encoding")) else None
+async def _heard(content: aiohttp.StreamReader, mark: SendMark) -> bytes:
+    """The whole of a body that is on its way: each piece ends a silence."""
+    pieces: list[bytes] = []
+    mark.heard()
+    while piece := await content.readany():
+        pieces.append(piece)
+        mark.heard()
+    return b"".join(pieces)
+
+
+async def _plain(headers: Mapping[str, str], body: bytes) -> bytes:
+    """The body as it was before it was packed. Raises: TransportFault: it is broken."""
+    unpacking = _unpacking(headers)
+    if unpacking is None:
+        return body
+    try:
+        if len(body) > PACKED_ON_LOOP_BYTES:
+            return await asyncio.to_thread(_unpacked, unpacking, body)
+        return _unpacked(unpacking, body)
+    except PackingError as error:
+        raise _broken(error) from None
+
+
+def _unpacking(headers: Mapping[str, str]) -> Unpacking | None:
+    return Unpacking() if is_packed(headers.get("Content-Encoding")) else None
 
 
 def _broken(error: PackingError) -> TransportFault:
