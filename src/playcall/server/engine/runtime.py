@@ -116,7 +116,10 @@ class Runtime:
             )
             for name, workflow in workflows.items():
                 _register(name, workflow)
-            DBOS.launch()
+            # It writes, and the loop stands still meanwhile: a transaction of ours that holds SQLite's one lock could not
+            # end, and both would wait until one gives up.
+            async with self._database.turn():
+                DBOS.launch()
             self._client = DBOSClient(system_database_url=self._system_url, serializer=self._serializer, lazy=True)
             await DBOS.register_queue_async(
                 QUEUE,
