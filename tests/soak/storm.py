@@ -17,10 +17,19 @@ from typing import TypeAlias
 from playcall.realtime.codec import decode
 from playcall.realtime.effects import Connect
 from playcall.realtime.items import Want
-from playcall.realtime.schedule import CAP_SECONDS, FIRST_SECONDS
+from playcall.realtime.schedule import CAP_SECONDS, FIRST_SECONDS, delay_seconds, spread_seconds
 from playcall.realtime.session import Session
 
-__all__ = ["Client", "exponential", "fixed", "playcall", "playcall_told_goodbye", "storm", "worst_window"]
+__all__ = [
+    "Client",
+    "exponential",
+    "fixed",
+    "playcall",
+    "playcall_told_goodbye",
+    "scheduled",
+    "storm",
+    "worst_window",
+]
 
 Client: TypeAlias = Callable[[float, Random], list[float]]
 """Of how long the server is away and of chance: the moments at which one client tries, in seconds after the loss.
@@ -59,6 +68,18 @@ def playcall_told_goodbye(away_seconds: float, chance: Random) -> list[float]:
     session.received(SETTLED_SECONDS, GOODBYE)
     session.closed(SETTLED_SECONDS, 1012)
     return _reconnect(session, away_seconds)
+
+
+def scheduled(away_seconds: float, random: Callable[[], float], *, spread_ms: int | None = None) -> list[float]:
+    """What `playcall` does, by the schedule alone: quick enough for a million.
+
+    Args:
+        spread_ms: What the server said with goodbye; None if it was killed.
+    """
+    tried = [0.0 if spread_ms is None else spread_seconds(0, spread_ms, random)]
+    while tried[-1] < away_seconds:
+        tried.append(tried[-1] + delay_seconds(len(tried), random))
+    return tried
 
 
 @cache

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import subprocess
-import sys
 import time
 from functools import partial
 from itertools import chain
-from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -22,7 +20,7 @@ from playcall.testing import DeliveryOracle, LiveBackend, read_log_async
 from .log_writer import append_events
 from .notes import Notes, spread_of
 from .scale import scaled
-from .storm import Client, exponential, fixed, playcall, playcall_told_goodbye, storm, worst_window
+from .storm import Client, exponential, fixed, playcall, playcall_told_goodbye, scheduled, storm, worst_window
 
 SEED = 7
 AWAY_SECONDS = 30.0
@@ -83,10 +81,15 @@ def test_a_crowd_that_was_told_goodbye_sends_nobody_at_once(clients: int) -> Non
     assert all(0 <= attempts[0] <= 8.0 for attempts in crowd)
 
 
-def test_the_committed_picture_is_what_the_schedule_gives(tmp_path: Path) -> None:
-    root, drawn = Path(__file__).parents[2], tmp_path / "storm.svg"
-    subprocess.run([sys.executable, "-m", "bench.storm", "--out", str(drawn)], cwd=root, check=True)
-    assert drawn.read_text() == (root / "docs" / "pictures" / "reconnect-storm.svg").read_text()
+@pytest.mark.parametrize("away_seconds", [0.0, 0.4, 10.0, 90.0])
+def test_the_schedule_alone_says_what_a_client_does(away_seconds: float) -> None:
+    """So a crowd of a million can be counted without a million clients (bench/reconnect.py)."""
+    for number in range(50):
+        seed = f"{SEED} {number}"
+        alone = scheduled(away_seconds, Random(seed).random)
+        assert alone == pytest.approx(playcall(away_seconds, Random(seed)))
+        told = scheduled(away_seconds, Random(seed).random, spread_ms=8_000)
+        assert told == pytest.approx(playcall_told_goodbye(away_seconds, Random(seed)))
 
 
 async def test_a_crowd_of_clients_finds_a_killed_server_again_and_each_sees_every_event_once(notes: Notes) -> None:

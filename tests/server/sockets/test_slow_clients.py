@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from playcall.server.log import SharedReads
 from playcall.server.sockets import subscription
 from playcall.server.sockets.connection import Connection
 
@@ -25,7 +26,7 @@ async def test_what_one_subscription_has_read_is_sent_before_another_reads(
     await api.server.emit(api.user, "run:1")
     reads = 0
     may_go_on = threading.Event()
-    read_log = subscription.read_log
+    read_log = SharedReads.read
 
     async def read(*args: Any, **kwargs: Any) -> Any:
         nonlocal reads
@@ -40,7 +41,7 @@ async def test_what_one_subscription_has_read_is_sent_before_another_reads(
         # Their look at the log that follows `subscribed` is over once what comes next arrives.
         await api.server.emit(api.user, "run:1")
         assert sorted([(await talk.receive())["sid"] for _ in range(3)]) == ["a", "b", "c"]
-        monkeypatch.setattr(subscription, "read_log", read)
+        monkeypatch.setattr(SharedReads, "read", read)
         await api.server.emit(api.user, "run:1")
         await talk.send(op="ping", n=1)
         assert (await talk.receive())["op"] == "pong"  # all that were woken have begun

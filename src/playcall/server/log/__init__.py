@@ -4,6 +4,7 @@ from .append import EventTooLargeError, Outbox, TopicEndedError
 from .events import MAX_DATA_BYTES, NewEvent, TopicEntry
 from .read import LogGap, LogSlice, Place, StoredEvent, TopicState, read_log, read_place, read_topic
 from .retention import expire_events, expire_topic
+from .shared import SharedReads
 from .wake import Wakes
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NewEvent",
     "Outbox",
     "Place",
+    "SharedReads",
     "StoredEvent",
     "TopicEndedError",
     "TopicEntry",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from playcall.models import Cursor, EventId
@@ -84,22 +84,46 @@ class LogGap:
     reason: Literal["epoch", "ahead", "expired"]
 
 
-async def read_topic(session: AsyncSession, owner_id: str, topic: str) -> TopicState | None:
-    """Where the topic stands in this session's snapshot; None if the owner has no such topic.
+# Built once, as that costs as much as running them; of tables and not of classes, as rows need not become objects first.
+_META: Final = MetaRow.__table__.c
+_TOPICS: Final = TopicRow.__table__.c
+_EVENTS: Final = EventRow.__table__.c
+_IN_TOPIC: Final = _EVENTS.topic_id == _TOPICS.id
+_STATE: Final = (
+    select(_META.value.label("epoch"), _TOPICS.head, _TOPICS.floor, _TOPICS.ended)
+    .select_from(MetaRow.__table__)
+    .outerjoin(TopicRow.__table__, and_(_TOPICS.owner_id == bindparam("owner_id"), _TOPICS.name == bindparam("topic")))
+    .where(_META.key == EPOCH)
+)
+_FIRST: Final = len(_STATE.selected_columns)
+"""Where an event's own columns begin."""
+_AT_SEQ: Final = _STATE.add_columns(_EVENTS.id).outerjoin(
+    EventRow.__table__, and_(_IN_TOPIC, _EVENTS.seq == bindparam("seq"))
+)
+_AT_HEAD: Final = _STATE.add_columns(_EVENTS.id).outerjoin(
+    EventRow.__table__, and_(_IN_TOPIC, _EVENTS.seq == _TOPICS.head)
+)
+_AFTER: Final = (
+    _STATE.add_columns(_EVENTS.seq, _EVENTS.id, _EVENTS.time, _EVENTS.type, _EVENTS.terminal, _EVENTS.data)
+    .outerjoin(EventRow.__table__, and_(_IN_TOPIC, _EVENTS.seq > bindparam("after"), _EVENTS.seq <= bindparam("last")))
+    .order_by(_EVENTS.seq)
+)
+
+
+def _state(row: Any, topic: str) -> TopicState | None:
+    """Of a row of any of them; `Any`, because rows have no types for names. Without a topic only the epoch is there.
 
     The collections are there for everyone, even before their first event.
     """
-    row = (
-        await session.execute(
-            select(MetaRow.value, TopicRow.head, TopicRow.floor, TopicRow.ended)
-            .select_from(MetaRow)
-            .outerjoin(TopicRow, and_(TopicRow.owner_id == owner_id, TopicRow.name == topic))
-            .where(MetaRow.key == EPOCH)
-        )
-    ).one()
     if row.head is None:
-        return TopicState(row.value, 0, 1, None) if topic in COLLECTIONS else None
-    return TopicState(row.value, row.head, row.floor, row.ended)
+        return TopicState(row.epoch, 0, 1, None) if topic in COLLECTIONS else None
+    return TopicState(row.epoch, row.head, row.floor, row.ended)
+
+
+async def read_topic(session: AsyncSession, owner_id: str, topic: str) -> TopicState | None:
+    """Where the topic stands in this session's snapshot; None if the owner has no such topic."""
+    found = await session.execute(_STATE, {"owner_id": owner_id, "topic": topic})
+    return _state(found.one(), topic)
 
 
 async def read_place(
@@ -110,24 +134,24 @@ async def read_place(
     A cursor that carries the id of another event than the one that stands there is of another log, whatever its epoch
     says: a backup was put back. Of an entry that is not kept any more that cannot be told.
     """
-    state = await read_topic(session, owner_id, topic)
+    of = {"owner_id": owner_id, "topic": topic}
+    asked = wanted.cursor if isinstance(wanted, WireCursor) else None
+    if asked is None:
+        row = (await session.execute(_AT_HEAD, of)).one()
+    else:
+        row = (await session.execute(_AT_SEQ, of | {"seq": asked.seq})).one()
+    state = _state(row, topic)
     if state is None:
         return None
-    if not isinstance(wanted, WireCursor):
-        cursor = state.at_start if wanted == "start" else state.at_head
-    else:
-        cursor = wanted.cursor
-        if lost := state.gap_after(cursor):
-            return Place(state, cursor, lost)
-    there = await session.scalar(
-        select(EventRow.id)
-        .join(TopicRow, TopicRow.id == EventRow.topic_id)
-        .where(TopicRow.owner_id == owner_id, TopicRow.name == topic, EventRow.seq == cursor.seq)
-    )
-    if there is None:
+    if wanted == "start":
+        return Place(state, state.at_start, None)  # what stood there is not kept
+    cursor = state.at_head if asked is None else asked
+    if lost := state.gap_after(cursor):
+        return Place(state, cursor, lost)
+    if row.id is None:
         return Place(state, cursor, None)
-    lost = "epoch" if cursor.event_id not in (None, there) else None
-    return Place(state, Cursor(cursor.epoch, cursor.seq, EventId(there)), lost)
+    lost = "epoch" if cursor.event_id not in (None, row.id) else None
+    return Place(state, Cursor(cursor.epoch, cursor.seq, EventId(row.id)), lost)
 
 
 async def read_log(
@@ -137,42 +161,17 @@ async def read_log(
 
     Epoch, floor, head and rows come from one statement, so no retention and no append can come between them.
     """
-    rows = (
-        await session.execute(
-            select(
-                MetaRow.value.label("epoch"),
-                TopicRow.head,
-                TopicRow.floor,
-                TopicRow.ended,
-                EventRow.seq,
-                EventRow.id,
-                EventRow.time,
-                EventRow.type,
-                EventRow.terminal,
-                EventRow.data,
-            )
-            .select_from(MetaRow)
-            .outerjoin(TopicRow, and_(TopicRow.owner_id == owner_id, TopicRow.name == topic))
-            .outerjoin(
-                EventRow,
-                and_(EventRow.topic_id == TopicRow.id, EventRow.seq > after.seq, EventRow.seq <= after.seq + limit),
-            )
-            .where(MetaRow.key == EPOCH)
-            .order_by(EventRow.seq)
-        )
-    ).all()
-    first = rows[0]
-    if first.head is None:
-        if topic not in COLLECTIONS:
-            return None
-        state = TopicState(first.epoch, 0, 1, None)
-    else:
-        state = TopicState(first.epoch, first.head, first.floor, first.ended)
+    found = await session.execute(
+        _AFTER, {"owner_id": owner_id, "topic": topic, "after": after.seq, "last": after.seq + limit}
+    )
+    rows = found.all()
+    state = _state(rows[0], topic)
+    if state is None:
+        return None
     if reason := state.gap_after(after):
         return LogGap(state, reason)
-    events = tuple(
-        StoredEvent(row.seq, row.id, row.time, row.type, row.terminal, row.data) for row in rows if row.seq is not None
-    )
+    # By place, in the order of `StoredEvent`: a look by name costs as much as all the rest of a row.
+    events = tuple(StoredEvent(*row[_FIRST:]) for row in rows if row[_FIRST] is not None)
     # A row that is missing between the cursor and the head is lost, whatever `floor` says.
     expected = min(limit, state.head - after.seq)
     if len(events) != expected or any(event.seq != after.seq + n for n, event in enumerate(events, 1)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import BaseModel
 
@@ -25,6 +26,10 @@ class EventsFrame:
     text: str
     to: int
     count: int
+
+
+_quoted = lru_cache(maxsize=200)(json.dumps)
+"""There are few types of events."""
 
 
 def encode(frame: BaseModel) -> str:
@@ -52,7 +57,7 @@ def events_frames(
             credit -= 1
             part = _event(event)
             parts.append(part)
-            size += len(part.encode())
+            size += len(part) if part.isascii() else len(part.encode())
             left_out = None
         else:
             left_out = event.id
@@ -77,6 +82,6 @@ def _event(event: StoredEvent) -> str:
     time = event.time.isoformat().replace("+00:00", "Z")
     terminal = ',"terminal":true' if event.terminal else ""
     return (
-        f'{{"seq":{event.seq},"id":"{event.id}","time":"{time}","type":{json.dumps(event.type)}{terminal}'
+        f'{{"seq":{event.seq},"id":"{event.id}","time":"{time}","type":{_quoted(event.type)}{terminal}'
         f',"data":{event.data}}}'
     )

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from playcall.models import Cursor
 from playcall.models.frames import Ended, ErrorFrame, Gap, Subscribe, Subscribed, WireCursor
-from playcall.server.log import LogGap, read_log, read_place
+from playcall.server.log import LogGap, Place, read_place
 from playcall.server.log.wake import Waiter
 from playcall.server.store.database import Database
 from playcall.server.telemetry import metrics
@@ -79,12 +79,14 @@ class Subscription:
             sqlalchemy.exc.SQLAlchemyError: The log cannot be read now.
         """
         with self._database.wakes.waiting(self._owner_id, self.request.topic) as self._waiter:
-            cursor = await self._answer()
-            if cursor is not None:
+            place = await self._answer()
+            if place is not None:
+                self._waiter.seen = place.state.head
                 with metrics.SUBSCRIPTIONS.held():
-                    await self._follow(cursor, self._waiter)
+                    await self._follow(place, self._waiter)
 
-    async def _answer(self) -> Cursor | None:
+    async def _answer(self) -> Place | None:
+        """Where it begins; None if it does not, which the client has been told."""
         request = self.request
         async with self._database.read() as session:
             place = await read_place(session, self._owner_id, request.topic, request.from_)
@@ -106,9 +108,12 @@ class Subscription:
             )
         )
         self.sent_to = cursor.seq
-        return cursor
+        return place
 
-    async def _follow(self, cursor: Cursor, waiter: Waiter) -> None:
+    async def _follow(self, place: Place, waiter: Waiter) -> None:
+        cursor = place.cursor
+        if cursor.seq == place.state.head and place.state.ended is None:
+            await waiter.wait()  # nothing to read, unless it has been woken since
         while not self._stopped.is_set():
             async with self._turn:
                 # Cleared before the read: what is committed after the read sets it again.
@@ -130,8 +135,7 @@ class Subscription:
         None when it is over, which the client has been told.
         """
         sid, topic = self.request.sid, self.request.topic
-        async with self._database.read() as session:
-            found = await read_log(session, self._owner_id, topic, cursor, limit=READ_EVENTS)
+        found = await self._database.log_reads.read(self._owner_id, topic, cursor, limit=READ_EVENTS)
         if found is None:
             await self._send(Ended(sid=sid, reason="forbidden"))
             return None

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from playcall.server.log.append import Outbox
 from playcall.server.log.events import NewEvent
+from playcall.server.log.shared import SharedReads
 from playcall.server.log.wake import Wakes, key_of_word
 from playcall.server.telemetry import metrics
 
@@ -64,6 +65,7 @@ class Database:
         self.engine = engine
         self.reader = reader
         self.wakes = Wakes()
+        self.log_reads = SharedReads(self.read)
         self.signals = Signals(url)
         self.signals.on("topic", self._wake_topic)
         self.signals.on_missed(self.wakes.wake_all)
@@ -100,6 +102,7 @@ class Database:
         return database
 
     async def close(self) -> None:
+        await self.log_reads.settle()
         await self.reader.dispose()
         await self.engine.dispose()
 
