@@ -45,6 +45,11 @@ class Talk:
     def frame(self, frame: Frame | str) -> None:
         self.session.received(self.now, decode(frame if isinstance(frame, str) else json.dumps(frame)))
 
+    def frames(self, *frames: Frame | str) -> list[str]:
+        """Frames that came at once; what kinds they were."""
+        texts = [frame if isinstance(frame, str) else json.dumps(frame) for frame in frames]
+        return [*self.session.receive_all(self.now, texts)]
+
     def welcome(self, **fields: Any) -> None:
         self.session.opened(self.now)
         frame = {"op": "welcome", "v": 1, "connection_id": "c", "heartbeat_seconds": 15, "max_frame_bytes": 1_048_576}
@@ -55,9 +60,7 @@ class Talk:
         self.frame({"op": "subscribed", "id": 1, "sid": sid, "epoch": epoch, "seq": seq, "head": head})
 
     def events(self, sid: str, prev: int, to: int, seqs: list[int] | None = None, *, terminal: bool = False) -> None:
-        seqs = list(range(prev + 1, to + 1)) if seqs is None else seqs
-        events = [event(seq, terminal=terminal and seq == seqs[-1]) for seq in seqs]
-        self.frame({"op": "events", "sid": sid, "prev": prev, "to": to, "events": events})
+        self.frame(events(sid, prev, to, seqs, terminal=terminal))
 
     def live(self, *, seq: int = 0, head: int | None = None, **want: Any) -> tuple[int, str]:
         """A subscription that was answered; its key and sid. What led there is forgotten."""
@@ -103,6 +106,14 @@ class Talk:
         if self.session.state is ConnectionState.BACKOFF:
             self.now = self.session.next_timer
             self.session.tick(self.now)
+
+
+def events(
+    sid: str, prev: int, to: int, seqs: list[int] | None = None, *, terminal: bool = False, **more: Any
+) -> Frame:
+    seqs = list(range(prev + 1, to + 1)) if seqs is None else seqs
+    said = [event(seq, terminal=terminal and seq == seqs[-1]) for seq in seqs]
+    return {"op": "events", "sid": sid, "prev": prev, "to": to, "events": said, **more}
 
 
 def event(seq: int, type: str = "custom.happened", *, terminal: bool = False) -> Frame:

@@ -9,7 +9,7 @@ import pytest
 from playcall.models.cursor import Cursor
 from playcall.models.event import TaskProgress, UnknownEvent
 from playcall.models.frames import Credit, Events, Subscribe, UnknownFrame, WireCursor
-from playcall.realtime.codec import UnreadableFrameError, decode, encode
+from playcall.realtime.codec import UnreadableFrameError, decode, decode_all, encode
 
 from .talk import event
 
@@ -49,6 +49,28 @@ def test_what_breaks_the_contract_cannot_be_read_and_the_message_shows_nothing_o
     with pytest.raises(UnreadableFrameError) as raised:
         decode(text)
     assert "sid" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(['{"op":"ping","n":1}', '{"op":"pong","n":2}', '{"op":"hologram"}'], id="all can be read"),
+        pytest.param(['{"op":"ping","n":1}', '{"op":"ping"}', '{"op":"pong","n":2}'], id="a field is missing"),
+        pytest.param(['{"op":"ping","n":1}', "garbage", '{"op":"pong","n":2}'], id="one is no JSON"),
+        pytest.param(['{"op":"ping","n":1},{"op":"ping","n":2}', '{"op":"ping","n":3}'], id="one holds two"),
+        pytest.param(['{"op":"ping","n":1}'], id="only one"),
+        pytest.param([], id="none"),
+    ],
+)
+def test_frames_that_are_read_together_are_what_they_are_by_themselves(texts: list[str]) -> None:
+    def alone(text: str) -> object:
+        try:
+            return decode(text)
+        except UnreadableFrameError as error:
+            return str(error)
+
+    together = [str(each) if isinstance(each, UnreadableFrameError) else each for each in decode_all(texts)]
+    assert together == [alone(text) for text in texts]
 
 
 def test_client_frames_leave_out_what_is_not_there() -> None:

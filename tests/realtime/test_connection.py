@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -143,6 +143,60 @@ async def test_a_defect_inside_the_client_is_loud_and_the_connection_is_made_aga
     await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
     assert "failed inside the client" in caplog.text
     assert connection.picture().problem == "inside the client (ZeroDivisionError)"
+    await connection.close()
+
+
+async def test_a_defect_in_taking_frames_in_is_loud_and_the_connection_is_made_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+
+    def failing(self: Session, now: float, texts: Sequence[str]) -> Sequence[str]:
+        monkeypatch.undo()
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(Session, "receive_all", failing)
+    transport.links[0].inbox.put_nowait('{"op":"ping","n":1}')
+    await settle()
+    assert "failed inside the client" in caplog.text
+    assert connection.picture().problem == "inside the client (ZeroDivisionError)"
+    assert transport.links[0].closed_with is not None
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    assert len(transport.links) == 2
+    await connection.close()
+
+
+@pytest.mark.parametrize("end", ["closed", "lost"])
+async def test_frames_that_came_with_the_end_of_the_connection_count(end: str) -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    buffer = Buffer(256)
+    await connection.open(Want("tasks"), buffer, wait=True, ends_at=None)
+    link = transport.links[0]
+    for seq in (1, 2):
+        frame = {"op": "events", "sid": "s1", "prev": seq - 1, "to": seq, "events": [event(seq)]}
+        link.inbox.put_nowait(json.dumps(frame))
+    link.inbox.put_nowait(Closed(1012) if end == "closed" else LinkLostError("gone (scripted)"))
+    while len(transport.links) < 2:
+        await asyncio.sleep(0)
+    taken = buffer.take(lambda: None)
+    assert isinstance(taken, Batch)
+    assert [each.seq for each in taken.items] == [1, 2]  # in one hand-over
+    await connection.close()
+
+
+async def test_what_has_been_read_is_no_silence() -> None:
+    transport = PipeTransport()
+    connection = connect(transport)
+    await connection.open(Want("tasks"), Buffer(256), wait=True, ends_at=None)
+    session = connection._session
+    session._heard_at -= 1_000  # the loop was held up
+    assert connection._attempt is not None
+    connection._attempt.inbox.append('{"op":"ping","n":1}')
+    connection._tick()
+    assert connection.state is ConnectionState.READY
     await connection.close()
 
 

@@ -109,6 +109,8 @@ class Delivery(RuleBasedStateMachine):
                         if consumer.cursor is None:
                             self.moved(consumer, cursor)
                         self.check_place(consumer)
+                        if consumer.id is None:
+                            self.moved(consumer, cursor)  # the answer says what is there
                     case Deliver(key, events, to):
                         self.delivered(self.told[key], [(each.seq, each.id) for each in events], to)
                     case DeclareGap(key, gap):
@@ -121,6 +123,9 @@ class Delivery(RuleBasedStateMachine):
                         consumer.snapshot_of = gap
                     case DeliverSnapshot(key, snapshot):
                         self.moved(self.told[key], snapshot.cursor)
+                        # The cursor of a state is its place and no more (`X-Event-Cursor`): a log that was put back since
+                        # is told by its epoch alone.
+                        self.told[key].id = None
                     case End(key, error):
                         # Allowed only after the wire broke its chain on three connections: that is told, not silent.
                         assert isinstance(error, RealtimeProtocolError), error
@@ -149,7 +154,7 @@ class Delivery(RuleBasedStateMachine):
         """
         assert consumer.cursor is not None
         kept = self.logs[consumer.topic].id_at(consumer.cursor.seq)
-        if consumer.cursor.epoch == self.logs[consumer.topic].epoch and kept is not None:
+        if consumer.cursor.epoch == self.logs[consumer.topic].epoch and None not in (kept, consumer.id):
             assert consumer.id == kept, "the log is another one, and no gap was declared"
 
     def drop_wire(self) -> None:

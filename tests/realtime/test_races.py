@@ -37,7 +37,9 @@ from tests.services.websocket_faces import FACES, Face, take, until
 
 MakeFace = Callable[[str, str], Face]
 READERS = {"websocket": "playcall.server.sockets.subscription", "long_poll": "playcall.server.routes.events"}
-"""Where the server reads the log for a client of either way."""
+"""Where the server reads a subscription's place for a client of either way."""
+LOG_READERS = {**READERS, "websocket": "playcall.server.log.shared"}
+"""Where it reads what follows."""
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +199,12 @@ async def test_an_event_appended_while_a_subscription_starts_comes_once(
         async with server.core.database.write() as tx:
             tx.emit(NewEvent(owner_id=user.id, type="test.meanwhile", data={}, topics=(TopicEntry("run:1"),)))
 
+    if via == "websocket" and start == "head" and read == "read_log":
+        pytest.skip("a subscription that begins at the head reads nothing before it waits")
     # A long poll asks twice: the first request begins, the second waits.
     skip = 1 if via == "long_poll" else 0
-    done = hook_read(monkeypatch, f"{READERS[via]}.{read}", append, when=when, topic="run:1", skip=skip)
+    readers = READERS if read == "read_place" else LOG_READERS
+    done = hook_read(monkeypatch, f"{readers[via]}.{read}", append, when=when, topic="run:1", skip=skip)
     begins: Any = Cursor(epoch, 1) if start == "cursor" else start
     after = {"start": 0, "cursor": 1, "head": 2}[start]
     async with face.subscribe("run:1", start=begins) as feed:
@@ -249,7 +254,7 @@ async def test_retention_between_two_reads_of_a_long_replay_is_told_where_the_ev
     monkeypatch.setattr(f"{READERS[via]}.READ_EVENTS", 100)
     done = hook_read(
         monkeypatch,
-        f"{READERS[via]}.read_log",
+        f"{LOG_READERS[via]}.read_log",
         lambda: expire(server, user, "run:1", 151),
         when="after",
         topic="run:1",

@@ -642,6 +642,57 @@ async def test_a_coroutine_may_replay_what_it_raised_for_and_wait_for_it(server:
         await handler.check(registration, server)
 
 
+async def test_a_replay_that_a_handler_has_left_behind_keeps_the_turn_until_it_has_ended(
+    server: ScriptedServer,
+) -> None:
+    append(server, 3)
+    go = asyncio.Event()
+    seen: list[int] = []
+    left: list[asyncio.Task[int]] = []
+
+    async def handle(event: Any) -> None:
+        seen.append(event.seq)
+        if event.seq == 1 and not left:
+            raise ValueError
+        if event.seq == 2:
+            left.append(asyncio.create_task(registration.replay()))
+            while seen != [1, 2, 1]:
+                await asyncio.sleep(0)
+        elif event.seq == 1:
+            await go.wait()
+
+    async with WebSocketClient(server.url) as client:
+        registration = client.on("task.*", handle, start="start")
+        await until(lambda: seen == [1, 2, 1])
+        await until(lambda: client.picture.subscriptions[0].received == Cursor("e1", 3))
+        await asyncio.sleep(0.02)
+        assert seen == [1, 2, 1]  # the third, which came with them, waits
+        go.set()
+        assert await left[0] == 1
+        await until(lambda: seen == [1, 2, 1, 3])
+
+
+async def test_a_replay_gets_its_turn_between_events_that_came_together(server: ScriptedServer) -> None:
+    append(server, 5)
+    seen: list[int] = []
+    replays: list[asyncio.Task[int]] = []
+
+    async def handle(event: Any) -> None:
+        seen.append(event.seq)
+        if seen == [1]:
+            raise ValueError
+        if event.seq == 2:
+            replays.append(outside.create_task(registration.replay(), context=contextvars.Context()))
+            await asyncio.sleep(0)
+
+    outside = asyncio.get_running_loop()
+    async with WebSocketClient(server.url) as client:
+        registration = client.on("task.*", handle, start="start")
+        await until(lambda: len(seen) == 6)
+        assert seen == [1, 2, 1, 3, 4, 5]
+        assert await replays[0] == 1
+
+
 async def test_a_plain_handler_whose_replay_was_cancelled_is_not_called_before_it_has_returned(
     server: ScriptedServer,
 ) -> None:

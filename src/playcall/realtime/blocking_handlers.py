@@ -156,7 +156,7 @@ class BlockingRegistration(RegistrationBase[EventT]):
     @staticmethod
     def _call(fn: Callable[[Any], Any], argument: AnyEvent | Gap | PlainGap) -> None:
         result = fn(argument)
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             LoopThread.shared().call(_await, result)
 
 

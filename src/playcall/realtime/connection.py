@@ -67,8 +67,12 @@ CLOSE_SECONDS = 5.0
 LEAST_FRAME_BYTES = 1024 * 1024
 MOST_FRAME_BYTES = 64 * 1024 * 1024
 """Whatever `welcome` says, no frame larger than this is read."""
-FRAMES_A_TURN = 16
-"""Frames read before others on the loop get a turn, however fast they come."""
+FRAMES_A_TURN = 32
+CHARACTERS_A_TURN = 16_384
+"""Frames, or characters of them, taken in at once, before others on the loop get a turn, however fast they come.
+
+More at once gain little, and would keep so many objects alive together that the garbage collector begins to look at them.
+"""
 
 
 class _Attempt:
@@ -76,6 +80,7 @@ class _Attempt:
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
+        self.inbox: list[str] = []
         self.outbox: deque[str] = deque()
         self.has_output = asyncio.Event()
         self.over = False
@@ -383,6 +388,8 @@ class Connection:
     def _tick(self) -> None:
         self._timer, self._timer_at = None, math.inf
         try:
+            if self._attempt is not None:
+                self._take_in(self._attempt)  # what has been read is no silence
             self._session.tick(self.loop.time())
         finally:
             self._flush()  # which sets the next timer: without one nothing would notice a dead connection
@@ -420,9 +427,7 @@ class Connection:
         except LinkLostError as error:
             self._report(attempt, session.lost, error.message, reached=error.reached, permanent=error.permanent)
         except Exception as error:
-            # Ours, not the far end's: loud, and not the end of everything.
-            log.exception("the realtime connection failed inside the client", extra={"event": "realtime.defect"})
-            self._report(attempt, session.lost, f"inside the client ({type(error).__name__})")
+            self._failed(attempt, error)
         finally:
             if link is not None:
                 await link.close(attempt.code, attempt.reason)
@@ -448,24 +453,43 @@ class Connection:
             await asyncio.wait([writer])
 
     async def _read(self, attempt: _Attempt, link: Link) -> None:
-        session = self._session
-        frames = 0
+        """What came at once is taken in at once: a session has less to do for frames that it sees together."""
+        inbox = attempt.inbox
+        characters = 0
         while not attempt.over:
             try:
                 got = await link.receive()
-                if isinstance(got, Closed):
-                    self._report(attempt, session.closed, got.code, got.reason)
-                    return
             except UnreadableFrameError as error:
-                self._report(attempt, session.unreadable, str(error), sid=error.sid)
+                self._report(attempt, self._session.unreadable, str(error), sid=error.sid)
                 return
-            op = session.receive(self.loop.time(), got)
-            if log.isEnabledFor(logging.DEBUG):
-                log.debug("frame %s", op, extra={"event": "realtime.frame", "op": op})
-            self._flush()
-            frames += 1
-            if frames % FRAMES_A_TURN == 0:
+            if isinstance(got, Closed):
+                self._report(attempt, self._session.closed, got.code, got.reason)
+                return
+            if not inbox:
+                # The loop comes to it when `receive` has to wait for the next frame, or when this turn is over.
+                self.loop.call_soon(self._take_in, attempt)
+                characters = 0
+            inbox.append(got)
+            characters += len(got)
+            if len(inbox) >= FRAMES_A_TURN or characters >= CHARACTERS_A_TURN:
                 await asyncio.sleep(0)
+
+    def _take_in(self, attempt: _Attempt) -> None:
+        """Gives the session the frames that have been read."""
+        texts = attempt.inbox.copy()
+        attempt.inbox.clear()
+        if attempt.over or not texts:
+            return
+        try:
+            ops = self._session.receive_all(self.loop.time(), texts)
+        except Exception as error:
+            self._failed(attempt, error)
+            attempt.end(attempt.code, attempt.reason)  # it waits for frames that no longer matter
+            return
+        if log.isEnabledFor(logging.DEBUG):
+            for op in ops:
+                log.debug("frame %s", op, extra={"event": "realtime.frame", "op": op})
+        self._flush()
 
     async def _write(self, attempt: _Attempt, link: Link) -> None:
         while True:
@@ -480,10 +504,18 @@ class Connection:
                         attempt.task.cancel()  # it waits for frames that no longer matter
                     return
 
+    def _failed(self, attempt: _Attempt, error: Exception) -> None:
+        """Ours, not the far end's: loud, and not the end of everything."""
+        log.error(
+            "the realtime connection failed inside the client", exc_info=error, extra={"event": "realtime.defect"}
+        )
+        self._report(attempt, self._session.lost, f"inside the client ({type(error).__name__})")
+
     def _report(
         self, attempt: _Attempt, fact: Callable[Concatenate[float, P], None], /, *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Tells the session what became of `attempt`, unless it has given that one up already."""
+        """Tells the session what became of `attempt`, after what was read of it, unless it has given that one up already."""
+        self._take_in(attempt)
         if attempt.over:
             return
         fact(self.loop.time(), *args, **kwargs)

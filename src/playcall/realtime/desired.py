@@ -24,6 +24,7 @@ from .effects import (
     TakeSnapshot,
 )
 from .items import Gap, Snapshot, Want
+from .runs import Run, Stretch
 from .states import SubscriptionChange, SubscriptionState
 from .subscription import Subscription, Violation
 
@@ -161,10 +162,19 @@ class Desired:
         subscription = self._by_sid.get(frame.sid)
         if subscription is None:
             return None
+        violation = self._take(subscription, frame)
+        return None if violation is None else self._broken(subscription, violation)
+
+    def on_run(self, run: Run) -> bool:
+        """As `on_events`, of what stands for several; False where it is wrong, and then nothing has happened."""
+        subscription = self._by_sid.get(run.sid)
+        return subscription is None or self._take(subscription, run) is None
+
+    def _take(self, subscription: Subscription, said: Stretch) -> Violation | None:
         before = subscription.cursor
-        taken = subscription.take(frame)
+        taken = subscription.take(said)
         if isinstance(taken, Violation):
-            return self._broken(subscription, taken)
+            return taken
         assert subscription.cursor is not None  # noqa: S101 - take() needs one
         self.progressed = self.progressed or subscription.cursor != before
         events = taken.events

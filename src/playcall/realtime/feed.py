@@ -148,10 +148,12 @@ class _FeedBase(Generic[ItemT]):
         batch = self._batch
         if batch is None or batch.to is None or (batch.items and item is None):
             return self._done
-        place = self._place(item, batch)
         if batch.items and item is not batch.items[-1]:
-            return place
-        return place if place == batch.to and batch.to.event_id is None else batch.to
+            return self._place(item, batch)
+        if batch.to.event_id is not None:
+            return batch.to
+        place = self._place(item, batch)
+        return place if place == batch.to else batch.to
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -213,6 +215,13 @@ class _FeedBase(Generic[ItemT]):
         self._items = cast("Iterator[ItemT]", iter(batch.items))
         if self._closed:  # by another thread, which has not seen these items
             self._items = iter(())
+
+    def next_in_hand(self) -> ItemT | None:
+        """The next item, None where it has to be waited for; the one before it counts as processed."""
+        for item in self._items:
+            self._before, self._item = self._item, item
+            return item
+        return None
 
     def _finish_batch(self) -> None:
         """The item in hand, the last of its batch, was processed, and with it what a filter left out after it."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, cast
 
 from ..deadline import nearest
 from ..errors import ClientClosedError, InvalidArgumentError, PlaycallError, RealtimeTimeoutError
@@ -32,15 +32,10 @@ LOOP_MODULES = frozenset({"asyncio", "_asyncio", "uvloop", "anyio"})
 """Whose objects may be touched on the loop's thread only."""
 
 
-class _Turn:
-    """While the handler is called; `calls` counts it, and the replays that it has begun itself."""
+_Calls: TypeAlias = "tuple[Registration[Any], int, _Calls] | None"
 
-    def __init__(self, owner: Registration[Any]) -> None:
-        self.owner = owner
-        self.calls = 0
-
-
-_turns: contextvars.ContextVar[tuple[_Turn, ...]] = contextvars.ContextVar("playcall_handler_turns", default=())
+_calls: contextvars.ContextVar[_Calls] = contextvars.ContextVar("playcall_handler_calls", default=None)
+"""The call of a handler that the running code belongs to, by its number, and what that was made in; it may have ended."""
 
 
 class Registration(RegistrationBase[EventT]):
@@ -67,7 +62,15 @@ class Registration(RegistrationBase[EventT]):
         super().__init__(pattern, opening, handler, reactions)
         self._feed = make_feed(opening)
         self._deadline_seconds = opening.deadline_seconds
+        self._on_loop = _runs_on_loop(handler)
+        self._is_coroutine = inspect.iscoroutinefunction(handler)
         self._lock = asyncio.Lock()
+        """One call at a time; the events in hand are handled under it while no replay waits."""
+        self._replays_waiting = 0
+        self._call_number = 0
+        """Of the call under way, or the last."""
+        self._depth = 0
+        """That call, and the replays that it has begun itself; 0 when there is none."""
         self._idle: list[OwnThread] = []
         """One, but for a handler that waits for its own replay: that one calls it on another."""
         self._abandoned: concurrent.futures.Future[Any] | None = None
@@ -100,7 +103,7 @@ class Registration(RegistrationBase[EventT]):
     @property
     def is_caller(self) -> bool:
         """Whether the code that asks was called by this handler, so that waiting for its task would never end."""
-        return self._own_turn() is not None
+        return self._is_own_turn()
 
     def remove(self) -> None:
         """No further event is handled; one that is being handled is finished, and then counts as processed.
@@ -143,7 +146,7 @@ class Registration(RegistrationBase[EventT]):
             return False
         try:
             self.handled += 1
-            await self._call(self._handler, event)
+            await self._call(self._handler, event, on_loop=self._on_loop)
         except BaseException as error:
             if _is_fault(error):
                 self._raised_again(number, event, error)
@@ -160,13 +163,8 @@ class Registration(RegistrationBase[EventT]):
             await self._feed.open_until(None)
             self._answer(None)
             async for item in self._feed:
-                async with self._turn():
-                    if not self.active:  # removed while somebody's replay had the turn
-                        break
-                    if isinstance(item, Gap | PlainGap):
-                        await self._tell(item)
-                    else:
-                        await self._handle(item)
+                if not await self._work_off(item):
+                    break
                 await self._feed.settle()
             error = None
         except PlaycallError as ended:
@@ -183,6 +181,46 @@ class Registration(RegistrationBase[EventT]):
             self._answer(error)
             self._ended(error)
 
+    async def _work_off(self, first: AnyEvent | Gap) -> bool:
+        """Handles `first`, and what came with it while nobody else wants the turn; False where it has been removed."""
+        handler = self._handler
+        feed = cast("Feed[Any]", self._feed)  # Any: `is_gap` says of a whole batch what its items are
+        await self._lock.acquire()
+        try:
+            if not self.active:  # removed while somebody's replay had the turn
+                return False
+            item = cast("Any", first)
+            is_gap = isinstance(first, Gap | PlainGap)  # which is alone in its batch
+            directly = self._is_coroutine and not is_gap
+            while item is not None:
+                if self._abandoned is not None:
+                    await self._abandoned_ended()
+                self._depth = 1
+                self._call_number = number = self._call_number + 1
+                _calls.set((self, number, None))
+                try:
+                    if directly:  # as `_handle`, whose own two coroutines would cost as much as all that is done here
+                        self.handled += 1
+                        try:
+                            await handler(item)
+                        except BaseException as error:
+                            if not _is_fault(error):
+                                raise
+                            self._raised(item, error)
+                    elif is_gap:
+                        await self._tell(item)
+                    else:
+                        await self._handle(item)
+                    if self._keeps_cursor:
+                        await feed.settle()
+                finally:
+                    self._depth -= 1
+                goes_on = self.active and not self._depth and not self._replays_waiting
+                item = feed.next_in_hand() if goes_on else None
+        finally:
+            self._free()
+        return True
+
     def _answer(self, error: PlaycallError | None) -> None:
         if not self._answered.done():
             self._answered.set_result(error)
@@ -190,7 +228,7 @@ class Registration(RegistrationBase[EventT]):
     async def _handle(self, event: AnyEvent) -> None:
         try:
             self.handled += 1
-            await self._call(self._handler, event)
+            await self._call(self._handler, event, on_loop=self._on_loop)
         except BaseException as error:
             if not _is_fault(error):
                 raise
@@ -200,7 +238,7 @@ class Registration(RegistrationBase[EventT]):
         self._lost(gap)
         if self._on_gap is not None:
             try:
-                await self._call(self._on_gap, gap)
+                await self._call(self._on_gap, gap, on_loop=_runs_on_loop(self._on_gap))
             except Exception:
                 self._on_gap_raised()
 
@@ -208,29 +246,41 @@ class Registration(RegistrationBase[EventT]):
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
-        """One call at a time; what a call has begun itself, in its task, a task of its own or its thread, is part of it."""
-        turn = self._own_turn()
-        if turn is None:
-            await self._lock.acquire()
-            turn = _Turn(self)
-        turn.calls += 1
-        token = _turns.set((*_turns.get(), turn))
+        """A replay's: what a call has begun itself, in its task, a task of its own or its thread, is part of it."""
+        if not self._is_own_turn():
+            self._replays_waiting += 1
+            try:
+                await self._lock.acquire()
+            finally:
+                self._replays_waiting -= 1
+            self._call_number += 1
+        self._depth += 1
+        token = _calls.set((self, self._call_number, _calls.get()))
         try:
-            if turn.calls == 1:
+            if self._depth == 1:
                 await self._abandoned_ended()
             yield
         finally:
-            _turns.reset(token)
-            turn.calls -= 1
-            if not turn.calls:
-                self._lock.release()
+            _calls.reset(token)
+            self._depth -= 1
+            self._free()
 
-    def _own_turn(self) -> _Turn | None:
-        return next((each for each in _turns.get() if each.owner is self and each.calls), None)
+    def _free(self) -> None:
+        """Lets others have their turn, unless a replay that the call has begun is under way still: it does so then."""
+        if not self._depth:
+            self._lock.release()
 
-    async def _call(self, fn: Callable[[Any], Any], argument: AnyEvent | Gap | PlainGap) -> None:
-        result = fn(argument) if _runs_on_loop(fn) else await self._call_on_thread(fn, argument)
-        if inspect.isawaitable(result):
+    def _is_own_turn(self) -> bool:
+        calls = _calls.get()
+        while calls is not None:
+            owner, number, calls = calls
+            if owner is self and number == self._call_number:
+                return self._depth > 0
+        return False
+
+    async def _call(self, fn: Callable[[Any], Any], argument: AnyEvent | Gap | PlainGap, *, on_loop: bool) -> None:
+        result = fn(argument) if on_loop else await self._call_on_thread(fn, argument)
+        if result is not None and inspect.isawaitable(result):
             await result
 
     async def _call_on_thread(

@@ -32,7 +32,7 @@ TopicState: TypeAlias = (
 )
 """What a topic's events change: one resource, or all of a collection."""
 
-DEFAULT_WINDOW = 256
+DEFAULT_WINDOW = 1_000
 """Events that may wait for a consumer; the server is given no more credit than fits."""
 
 

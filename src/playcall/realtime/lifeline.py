@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..errors import ClientClosedError, PlaycallError, RealtimeAuthError, RealtimeConnectError, RealtimeError
@@ -106,6 +106,10 @@ class Lifeline(ABC):
     @abstractmethod
     def receive(self, now: float, text: str) -> str:
         """One frame of the far end. Returns what kind it was, for the log."""
+
+    def receive_all(self, now: float, texts: Sequence[str]) -> Sequence[str]:
+        """As `receive` for each of what came at once, without doing in between what a frame asked for."""
+        return [self.receive(now, text) for text in texts]
 
     @abstractmethod
     def unreadable(self, now: float, why: str, *, code: int = 1002, sid: str | None = None) -> None:

@@ -6,7 +6,7 @@ The life of the connection is the `Lifeline`'s, what is wanted on it `desired`'s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import InvalidArgumentError, PlaycallError
 from ..models.frames import (
@@ -28,11 +28,12 @@ from ..models.frames import (
 from ..models.frames import Gap as GapFrame
 from . import schedule
 from .closes import Reaction
-from .codec import ServerFrame, UnreadableFrameError, decode, encode
+from .codec import ServerFrame, UnreadableFrameError, decode_all, encode
 from .desired import Desired
 from .effects import Disconnect, Effect, RefreshToken, TokenTaken
 from .items import Snapshot, Want
 from .lifeline import UP, Lifeline
+from .runs import run_of
 from .states import ConnectionState, Standing, Tally
 from .subscription import Subscription
 
@@ -110,13 +111,21 @@ class Session(Lifeline):
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def receive(self, now: float, text: str) -> str:
-        try:
-            frame = decode(text)
-        except UnreadableFrameError as error:
-            self.unreadable(now, str(error), sid=error.sid)
-            return "unreadable"
-        self.received(now, frame)
-        return frame.op
+        return self.receive_all(now, (text,))[0]
+
+    def receive_all(self, now: float, texts: Sequence[str]) -> Sequence[str]:
+        frames = decode_all(texts)
+        # Together they mean what they mean one by one, at a fraction of the cost. Where that is wrong, each has its due.
+        run = run_of(frames) if len(frames) > 1 and self.state in UP else None
+        if run is not None and self.desired.on_run(run):
+            self._heard_at = now
+            return ["events"] * len(frames)
+        for frame in frames:
+            if not isinstance(frame, UnreadableFrameError):
+                self.received(now, frame)
+            elif self.state in UP:
+                self.unreadable(now, str(frame), sid=frame.sid)
+        return ["unreadable" if isinstance(frame, UnreadableFrameError) else frame.op for frame in frames]
 
     def unreadable(self, now: float, why: str, *, code: int = 1002, sid: str | None = None) -> None:
         self._unfit(now, why, code=code, blamed=sid is not None and self.desired.blame(why, sid))

@@ -9,9 +9,10 @@ from typing import Literal
 
 from ..models.cursor import Cursor
 from ..models.event import AnyEvent
-from ..models.frames import Events, Subscribe, Subscribed, WireCursor
+from ..models.frames import Subscribe, Subscribed, WireCursor
 from ..models.ids import EventId
 from .items import Gap, Want
+from .runs import Stretch
 from .states import Standing, SubscriptionState
 
 __all__ = ["Subscription", "Taken", "Violation"]
@@ -151,7 +152,7 @@ class Subscription:
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
-    def take(self, frame: Events) -> Taken | Violation:
+    def take(self, frame: Stretch) -> Taken | Violation:
         """Checks the frame against the chain and the credit, and moves the cursor; a violation moves nothing."""
         cursor = self.cursor
         if not self.answered or cursor is None:

@@ -26,6 +26,7 @@ __all__ = ["WebSocketLink", "WebSocketTransport", "upgraded"]
 SEND_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 
+_TEXT = aiohttp.WSMsgType.TEXT
 _ABNORMAL = 1006
 _TOO_BIG = 1009
 
@@ -100,9 +101,9 @@ class WebSocketLink:
 
     async def receive(self) -> str | Closed:
         message = await self._socket.receive()
+        if message.type is _TEXT:
+            return cast("str", message.data)
         match message.type:
-            case aiohttp.WSMsgType.TEXT:
-                return cast("str", message.data)
             case aiohttp.WSMsgType.BINARY:
                 raise UnreadableFrameError("a binary frame came; the contract has text frames only")
             case aiohttp.WSMsgType.CLOSE:
