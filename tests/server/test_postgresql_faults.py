@@ -263,7 +263,10 @@ async def test_a_database_that_may_only_be_read_is_read(api: Api, own: PostgreSQ
 
     await make("on")
     try:
-        assert (await api("GET", "/agents")).status == 200
+        async with asyncio.timeout(10):
+            while (read := await api("GET", "/agents")).status == 503:
+                pass  # by a connection that has been ended, which the server has not heard of yet
+        assert read.status == 200
         answer = await api("POST", "/agents", json={"name": "a"})
         assert (answer.status, answer.json["code"]) == UNAVAILABLE
         assert "Retry-After" in answer.headers

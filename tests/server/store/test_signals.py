@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from hypothesis import given
@@ -144,6 +145,27 @@ async def test_a_connection_that_is_lost_comes_back_and_everybody_looks_up(
     await connected(database.signals, other.signals)
     database.signals.publish("stop_work", "run_1")
     await theirs.until(("stop_work", "run_1"))
+
+
+async def test_whatever_the_driver_raises_the_connection_comes_back_and_what_was_untold_is_told(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # asyncpg has errors of its own inside, of no class that others raise, when a connection is ended in the middle.
+    theirs, raised = Heard(other.signals, "stop_work"), 0
+    execute = asyncpg.Connection.execute
+
+    async def fails_once(connection: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+        nonlocal raised
+        if "pg_notify" in query and not raised:
+            raised += 1
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+        return await execute(connection, query, *args, **kwargs)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", fails_once)
+    database.signals.publish("stop_work", "a")
+    await theirs.until(("stop_work", "a"))
+    assert raised == 1
+    await connected(database.signals)
 
 
 async def test_a_connection_that_only_seems_to_be_there_is_found_out(

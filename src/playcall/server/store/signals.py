@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import make_url
 
-from .dialect import CONNECT_ERRORS, connect
+from .dialect import connect
 
 __all__ = ["SignalKind", "Signals"]
 
@@ -107,22 +107,19 @@ class Signals:
         while True:
             try:
                 connection = await connect(self._url)
-            except CONNECT_ERRORS as error:
-                self._log_loss(error)
-            else:
                 try:
-                    await self._converse(connection)
-                except CONNECT_ERRORS as error:
-                    self._log_loss(error)
                     failures = 0
+                    await self._converse(connection)
                 finally:
                     self.is_connected = False
                     connection.terminate()
+            except Exception as error:  # whatever it is, of the driver's inside too: the next one tells what is untold
+                self._log_loss(error)
             await asyncio.sleep(min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures))
             failures += 1
 
     async def _converse(self, connection: Any) -> None:
-        """Until the connection ends, by one of `CONNECT_ERRORS`. `Any`: the driver has no types."""
+        """Until the connection ends, by an error. `Any`: the driver has no types."""
         connection.add_termination_listener(self._terminated)
         await connection.add_listener(CHANNEL, self._hear)
         self.is_connected = True
