@@ -11,18 +11,21 @@ import json
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from types import ModuleType
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from . import report
 from .results import Results
-from .rounds import Scale
+from .rounds import Scale, Tell
 
 MODULES: Final = (
     "http_async",
@@ -67,15 +70,22 @@ def main() -> None:
     if options.child:
         _measure_here(options.modules[0], Scale.of(quick=options.quick))
         return
-    kept = report.load()
+    kept = {} if options.quick else report.load()
+    failed: list[str] = []
     if not options.report:
-        measured = _measure_all(options.modules or MODULES, quick=options.quick)
-        if options.quick:
-            _show(measured)
-            return
-        kept |= measured
-    report.write(kept)
+        measure = _measured if sys.stdout.isatty() else _measured_in_lines
+        for name, measured in measure(options.modules or MODULES, quick=options.quick):
+            if measured is None:
+                failed.append(name)
+            else:
+                kept[name] = measured
+                if not options.quick:
+                    report.write(kept)  # now: the next may fail
+    else:
+        report.write(kept)
     _show(kept)
+    if failed:
+        raise SystemExit(f"could not be measured: {', '.join(failed)}; their figures are as they were")
 
 
 def module_of(name: str) -> ModuleType:
@@ -87,10 +97,8 @@ def _measure_here(name: str, scale: Scale) -> None:
     print(json.dumps(asdict(results)), flush=True)
 
 
-def _measure_all(names: tuple[str, ...] | list[str], *, quick: bool) -> dict[str, report.Measured]:
-    measured: dict[str, report.Measured] = {}
-    machine = f"{platform.machine()}, {report.processors()} processors, Python {platform.python_version()}"
-    versions = {name: version(name) for name in PACKAGES}
+def _measured(names: Sequence[str], *, quick: bool) -> Iterator[tuple[str, report.Measured | None]]:
+    """One after another; None for one that failed, which has said why."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -100,20 +108,40 @@ def _measure_all(names: tuple[str, ...] | list[str], *, quick: bool) -> dict[str
     with Progress(*columns) as progress:
         for name in names:
             task = progress.add_task(module_of(name).TITLE, total=1.0)
-            command = [sys.executable, "-m", "bench", "--child", *(["--quick"] if quick else []), name]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-                assert child.stdout is not None
-                for line in child.stdout:
-                    said = json.loads(line)
-                    if isinstance(said, dict):
-                        taken = datetime.now(UTC).date().isoformat()
-                        measured[name] = report.Measured(taken, machine, versions, Results.loaded(said))
-                    else:
-                        progress.update(task, completed=said)
-            if child.returncode:
-                raise SystemExit(f"bench.{name} failed with {child.returncode}; the report is as it was")
-            progress.update(task, completed=1.0)
-    return measured
+            yield name, _measure_apart(name, partial(_move, progress, task), quick=quick)
+
+
+def _measured_in_lines(names: Sequence[str], *, quick: bool) -> Iterator[tuple[str, report.Measured | None]]:
+    """As `_measured`, for a log."""
+    for name in names:
+        began = time.monotonic()
+        measured = _measure_apart(name, lambda _part: None, quick=quick)
+        print(f"{name}: {'failed' if measured is None else 'measured'} in {time.monotonic() - began:.0f} s", flush=True)
+        yield name, measured
+
+
+def _move(progress: Progress, task: TaskID, part: float) -> None:
+    progress.update(task, completed=part)
+
+
+def _measure_apart(name: str, tell: Tell, *, quick: bool) -> report.Measured | None:
+    """In a process of its own, which says its progress line by line, and then what it measured."""
+    command = [sys.executable, "-m", "bench", "--child", *(["--quick"] if quick else []), name]
+    results: Results | None = None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            said = json.loads(line)
+            if isinstance(said, dict):
+                results = Results.loaded(said)
+            else:
+                tell(said)
+    if child.returncode or results is None:
+        return None
+    tell(1.0)
+    machine = f"{platform.machine()}, {report.processors()} processors, Python {platform.python_version()}"
+    taken = datetime.now(UTC).date().isoformat()
+    return report.Measured(taken, machine, {each: version(each) for each in PACKAGES}, results)
 
 
 def _show(measured: dict[str, report.Measured]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from ..answer import Answer
 from ..errors import RequestError
@@ -141,19 +141,8 @@ class IncomingBody:
         return body
 
 
-class _Noted(NamedTuple):
-    """What an `Attempt` is made from once somebody asks: nobody does of a call that went well."""
-
-    number: int
-    began_at_seconds: float
-    took_seconds: float
-    outcome: str
-    decision: str
-    sent: bool
-    status: int | None
-    waited_seconds: float
-    slot_wait_seconds: float
-    request_id: str | None
+_Noted: TypeAlias = tuple[int, float, float, str, str, bool, int | None, float, float, str | None]
+"""What an `Attempt` is made from once somebody asks: nobody does of a call that went well."""
 
 
 @dataclass(slots=True)
@@ -167,7 +156,7 @@ class Progress:
     """Both as `time.monotonic()` has it."""
     wire: WireAnswer | None = None
     """The answer that ended it well."""
-    _noted: list[_Noted] = field(default_factory=list[_Noted])
+    _noted: tuple[_Noted, ...] = ()
     failures: int = 0
     """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
     renewed: bool = False
@@ -194,7 +183,7 @@ class Progress:
     @property
     def took_seconds(self) -> float:
         """What the last of them took."""
-        return self._noted[-1].took_seconds
+        return self._noted[-1][2]
 
     @property
     def deadline_seconds(self) -> float | None:
@@ -221,7 +210,7 @@ class Progress:
         """Adds the attempt that has just ended."""
         now = time.monotonic()
         began = self.attempt_began_at if self.attempt_began_at is not None else now
-        noted = _Noted(
+        noted = (
             len(self._noted) + 1,
             began - self.began_at,
             now - began,
@@ -233,7 +222,7 @@ class Progress:
             self.slot_wait_seconds,
             self.request_id,
         )
-        self._noted.append(noted)
+        self._noted = (*self._noted, noted)
         self.attempt_began_at = None
         self.waited_seconds = 0.0
         if self.ends:
@@ -243,8 +232,9 @@ class Progress:
     def amend(self, outcome: str, decision: str) -> None:
         """The attempt that ended last did not end well after all: its body broke off."""
         last = self._noted[-1]
-        took = time.monotonic() - self.began_at - last.began_at_seconds
-        self._noted[-1] = last._replace(outcome=f"{last.outcome}, then {outcome}", decision=decision, took_seconds=took)
+        took = time.monotonic() - self.began_at - last[1]
+        amended = (*last[:2], took, f"{last[3]}, then {outcome}", decision, *last[5:])
+        self._noted = (*self._noted[:-1], amended)
 
     def left_seconds(self) -> float:
         """What is left of the deadline; infinite without one, negative past it."""

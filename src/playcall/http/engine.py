@@ -9,18 +9,16 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from typing_extensions import TypeForm
 
-from ..alarms import NEVER, Alarm
 from ..answer import Answer, heard
 from ..deadline import nearest
 from ..errors import (
@@ -40,7 +38,6 @@ from .call import Call, Doing, IncomingBody, Progress
 from .deprecation import DeprecationNotices
 from .envelope import Envelope
 from .grants import grant_of
-from .hooks import AttemptHook
 from .limits import InFlight, Limiter
 from .outgoing import Outgoing
 from .paths import as_path
@@ -51,6 +48,7 @@ from .retry import Decision, Failure, FailureKind, RetryPolicy, decide
 from .retry_after import retry_after_seconds
 from .retry_budget import RetryBudget
 from .transport import Transport, TransportFault, WireAnswer, WireRequest, WireStream
+from .within import Within
 
 if TYPE_CHECKING:
     from ..status import StatusBoard
@@ -69,9 +67,6 @@ MAX_SHARED_PAUSE_SECONDS: Final = 60.0
 TOKEN_DEADLINE_SECONDS: Final = 30.0
 """What fetching a token may take: it serves everybody, so it has nobody's deadline."""
 _SHARED_PAUSES: Final = frozenset({429, 503})
-
-
-_TELEMETRY: Final = (telemetry.span,)
 
 
 class Engine:
@@ -124,7 +119,7 @@ class Engine:
             ClientClosedError: after `close()`.
         """
         progress = self._begin(call)
-        with _Within(self, progress):
+        with Within(progress, self._too_late):
             if sending is None:
                 progress.wire = await self._attempts(progress, self.transport.send)
                 self._answered(progress)
@@ -139,7 +134,7 @@ class Engine:
     async def stream(self, call: Call) -> AsyncGenerator[IncomingBody]:
         """The call up to the headers of a successful answer; the deadline bounds the body's use as well."""
         progress = self._begin(call)
-        with _Within(self, progress):
+        with Within(progress, self._too_late):
             async with AsyncExitStack() as opened:
                 incoming: WireStream | None = None
 
@@ -220,8 +215,7 @@ class Engine:
         now = time.monotonic()
         return Progress(call, self._outgoing.url(call), now, nearest(call.deadline_seconds, now))
 
-    def too_late(self, progress: Progress) -> DeadlineExceededError:
-        """The error of a call whose deadline has come, which is noted and told."""
+    def _too_late(self, progress: Progress) -> DeadlineExceededError:
         if progress.attempt_began_at is not None:
             progress.note(f"unfinished, {progress.doing}", "give up: the deadline has come")
         error = outcome.too_late(progress, self.limiter)
@@ -235,15 +229,18 @@ class Engine:
     async def _attempts(self, progress: Progress, send: _Send) -> WireAnswer:
         call = progress.call
         while True:
-            in_flight = self._free_slot(progress) or await self._slot(progress)
+            in_flight: InFlight | None = None
+            if call.authenticated and self._pause_until <= progress.began_at:
+                in_flight = self.limiter.try_enter(call.method, call.path.text)
+            if in_flight is None:
+                in_flight = await self._slot(progress)
             try:
                 credentials: Credentials | None = None
-                if call.authenticated and self._outgoing.at_home(progress.url):
+                if call.authenticated and (not progress.redirects or self._outgoing.at_home(progress.url)):
                     credentials = self.authenticator.current or await self._credentials(progress)
                 now = self._check_still_wanted(progress)
-                telemetry_hooks = _TELEMETRY if telemetry.LOADED_AS in sys.modules else ()
-                if called := (*telemetry_hooks, *call.hooks):
-                    request = self._hooked(progress, credentials, called)
+                if call.hooks or telemetry.LOADED_AS in sys.modules:
+                    request = self._hooked(progress, credentials)
                 else:
                     request = self._outgoing.request(progress, credentials)
                 progress.doing = Doing.ANSWER
@@ -299,13 +296,6 @@ class Engine:
             progress.waited_seconds = decision.delay_seconds
             await self._pauses.pause(decision.delay_seconds)
 
-    def _free_slot(self, progress: Progress) -> InFlight | None:
-        """One that can be had at once."""
-        call = progress.call
-        if call.authenticated and self._pause_until <= progress.began_at:
-            return self.limiter.try_enter(call.method, call.path.text)
-        return None
-
     async def _slot(self, progress: Progress) -> InFlight | None:
         """Waits out the pause that the backend asked for, then takes a slot; None for a call that needs none."""
         call = progress.call
@@ -329,15 +319,14 @@ class Engine:
             raise ClientClosedError(f"{call.method} {call.path.text}: the client was closed under the call")
         now = time.monotonic()
         if progress.ends_at is not None and progress.ends_at <= now:
-            raise self.too_late(progress)
+            raise self._too_late(progress)
         return now
 
-    def _hooked(
-        self, progress: Progress, credentials: Credentials | None, called: Sequence[AttemptHook]
-    ) -> WireRequest:
+    def _hooked(self, progress: Progress, credentials: Credentials | None) -> WireRequest:
         """The request of one attempt, with what the hooks add to it."""
         start = self._outgoing.start(progress)
-        progress.ends = hooks.begin(called, start)
+        spans = (telemetry.span,) if telemetry.LOADED_AS in sys.modules else ()
+        progress.ends = hooks.begin((*spans, *progress.call.hooks), start)
         return self._outgoing.request(progress, credentials, start)
 
     def _answered_no(self, progress: Progress, answer: WireAnswer) -> Decision:
@@ -491,37 +480,6 @@ class Engine:
         # A plain no is the caller's affair, and is told by the error.
         plain = isinstance(error, StatusError) and error.status < 500 and error.status not in (401, 429)
         progress.log(logging.INFO if plain else logging.WARNING, outcome)
-
-
-class _Within:
-    """The one deadline of a call, and what is noted of one that does not come to its end."""
-
-    __slots__ = ("_alarm", "_engine", "_progress")
-
-    def __init__(self, engine: Engine, progress: Progress) -> None:
-        self._alarm = Alarm(NEVER if progress.ends_at is None else progress.ends_at)
-        self._engine = engine
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        self._alarm.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self._alarm.__exit__(kind, error, traceback)
-        except TimeoutError:
-            raise self._engine.too_late(self._progress) from None
-        if error is None:
-            return
-        # A TimeoutError of somebody else's (a user's code in a stream, say) is not our deadline.
-        if isinstance(error, TimeoutError):
-            if self._alarm.rang and not isinstance(error, PlaycallError):
-                raise self._engine.too_late(self._progress) from None
-        elif self._progress.attempt_began_at is not None:
-            why = "the caller was cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
-            self._progress.note(f"unfinished, {self._progress.doing}", f"stopped: {why}")
 
 
 def _is_success(status: int) -> bool:

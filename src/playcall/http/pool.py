@@ -34,13 +34,16 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
 
 
-class SendMark:
-    """Whether a request may have been sent: set the moment it is given a connection. From then on silence is counted."""
+class SendMark(Alarm):
+    """Whether a request may have been sent: set the moment it is given a connection.
 
-    __slots__ = ("_alarm", "_silence_seconds", "connected")
+    From then on an alarm, if it is used as one: it rings when the far end was silent for `silence_seconds`.
+    """
 
-    def __init__(self, alarm: Alarm | None = None, silence_seconds: float | None = None) -> None:
-        self._alarm = alarm
+    __slots__ = ("_silence_seconds", "connected")
+
+    def __init__(self, silence_seconds: float | None = None) -> None:
+        super().__init__()
         self._silence_seconds = silence_seconds
         self.connected = False
 
@@ -50,8 +53,8 @@ class SendMark:
 
     def heard(self) -> None:
         """The far end has said something, or is about to."""
-        if self._alarm is not None and self._silence_seconds is not None:
-            self._alarm.at = time.monotonic() + self._silence_seconds
+        if self._silence_seconds is not None:
+            self.at = time.monotonic() + self._silence_seconds
 
 
 send_mark: ContextVar[SendMark | None] = ContextVar("playcall_send_mark", default=None)
@@ -131,10 +134,10 @@ def check_ssl_context(context: object) -> None:
         raise ConfigurationError(f"ssl_context= takes an ssl.SSLContext, got {type(context).__name__}")
 
 
-class _Route(TypedDict, total=False):
+class _Route(TypedDict):
     headers: Mapping[str, str]
-    proxy: str
-    proxy_headers: Mapping[str, str]
+    proxy: str | None
+    proxy_headers: Mapping[str, str] | None
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -183,19 +186,26 @@ class SessionPool:
         return None if slot is None or slot.loop() is not loop or slot.session.closed else slot.session
 
     def routed(self, url: str, headers: Mapping[str, str]) -> _Route:
-        """The headers, and the way through the proxy, as arguments for aiohttp.
+        """As `route`, by the names of aiohttp's arguments."""
+        headers, proxy, proxy_headers = self.route(url, headers)
+        return {"headers": headers, "proxy": proxy, "proxy_headers": proxy_headers}
+
+    def route(
+        self, url: str, headers: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], str | None, Mapping[str, str] | None]:
+        """The headers of a request, its proxy, and the proxy's own headers.
 
         Credentials for the proxy go with the request that it reads: the CONNECT of a tunnel, else the request itself.
         """
         proxy = self.proxy() if callable(self.proxy) else self.proxy
         if proxy is None:
-            return {"headers": headers}
+            return headers, None, None
         if proxy.authorization is None:
-            return {"headers": headers, "proxy": proxy.url}
+            return headers, proxy.url, None
         own = {"Proxy-Authorization": proxy.authorization}
         if url.startswith(("https:", "wss:")):
-            return {"headers": headers, "proxy": proxy.url, "proxy_headers": own}
-        return {"headers": {**headers, **own}, "proxy": proxy.url}
+            return headers, proxy.url, own
+        return {**headers, **own}, proxy.url, None
 
     def abandon(self) -> bool:
         """Has the sessions of living loops closed soon, for a client that nobody can close any more.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -14,7 +14,6 @@ import aiohttp
 from aiohttp import http_exceptions
 from yarl import URL
 
-from ..alarms import Alarm
 from .bodies import Upload
 from .encodings import PackingError, Unpacking, is_packed
 from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
@@ -95,23 +94,23 @@ class AiohttpTransport:
         if request.body is not None and (isinstance(request.body, Upload) or len(request.body) > LARGE_BODY_BYTES):
             async with self.stream(request) as stream:
                 return WireAnswer(stream.status, stream.headers, await stream.read())
+        session = self.pool.open_session(asyncio.get_running_loop()) or await self.pool.session()
+        mark = SendMark(request.read_timeout_seconds)
+        token = send_mark.set(mark)
         response: aiohttp.ClientResponse | None = None
         try:
-            with Alarm() as alarm:
-                mark = SendMark(alarm, request.read_timeout_seconds)
-                response = await self._open(request, mark, None)
-                headers = response.headers
-                content = response.content
+            with mark:
+                response = await self._requested(session, request, session.timeout)
+                headers, content = response.headers, response.content
                 # Most bodies came with their head.
                 body = content.read_nowait(-1) if content.is_eof() else await _heard(content, mark)
                 if "Content-Encoding" in headers:
                     body = await _plain(headers, body)
                 return WireAnswer(response.status, headers, body)
-        except TimeoutError:
-            raise TransportFault(FailureKind.TIMEOUT, _SILENT) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _fault(error, _CONNECTED) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _fault(error, mark) from None
         finally:
+            send_mark.reset(token)
             if response is not None:
                 response.release()
 
@@ -119,7 +118,7 @@ class AiohttpTransport:
     async def stream(self, request: WireRequest) -> AsyncGenerator[WireStream]:
         response: aiohttp.ClientResponse | None = None
         try:
-            response = await self._open(request, SendMark(), request.read_timeout_seconds)
+            response = await self._open(request)
             yield _AiohttpStream(response)
         finally:
             if response is not None:
@@ -127,22 +126,18 @@ class AiohttpTransport:
             if isinstance(request.body, Upload):
                 await request.body.end()
 
-    async def _open(
-        self, request: WireRequest, mark: SendMark, sock_read_seconds: float | None
-    ) -> aiohttp.ClientResponse:
-        session = self.pool.open_session(asyncio.get_running_loop()) or await self.pool.session()
-        timeout = session.timeout
-        if sock_read_seconds is not None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout.sock_connect, sock_read=sock_read_seconds)
+    async def _open(self, request: WireRequest) -> aiohttp.ClientResponse:
+        """By aiohttp's own read timeout, which begins when all of a large body is sent."""
+        session = await self.pool.session()
+        mark = SendMark()
         token = send_mark.set(mark)
         try:
-            return await session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                **self.pool.routed(request.url, request.headers),
-                data=_body(request.body),
-                allow_redirects=False,
-                timeout=timeout,
+            return await self._requested(
+                session,
+                request,
+                aiohttp.ClientTimeout(
+                    total=None, sock_connect=session.timeout.sock_connect, sock_read=request.read_timeout_seconds
+                ),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(request.body, Upload) and request.body.failure is not None:
@@ -150,6 +145,21 @@ class AiohttpTransport:
             raise _fault(error, mark) from None
         finally:
             send_mark.reset(token)
+
+    def _requested(
+        self, session: aiohttp.ClientSession, request: WireRequest, timeout: aiohttp.ClientTimeout
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        headers, proxy, proxy_headers = self.pool.route(request.url, request.headers)
+        return session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            data=None if request.body is None else _body(request.body),
+            allow_redirects=False,
+            timeout=timeout,
+        )
 
     async def close(self) -> None:
         await self.pool.close()
@@ -258,16 +268,15 @@ PACKED_ON_LOOP_BYTES: Final = 1 << 13
 """A packed body up to this size is unpacked on the loop: it cannot be more than 8 MiB. A larger one has a thread."""
 
 
-def _body(body: bytes | Upload | None) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
+def _body(body: bytes | Upload) -> bytes | io.BytesIO | AsyncIterator[bytes]:
     """A large body goes in pieces: aiohttp writes bytes at once, holding up the loop, and warns of it."""
     if isinstance(body, Upload):
         return body.chunks()
-    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY_BYTES else body
+    return io.BytesIO(body) if len(body) > LARGE_BODY_BYTES else body
 
 
 _CONNECTED: Final = SendMark()
 _CONNECTED.connect()
-_SILENT: Final = "the backend was silent for longer than the read timeout"
 
 
 def _fault(error: BaseException, mark: SendMark) -> TransportFault:
@@ -288,7 +297,7 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
     if isinstance(error, aiohttp.ClientConnectionResetError):
         return TransportFault(FailureKind.NOT_SENT, "the connection was gone before anything was sent")
     if isinstance(error, TimeoutError):
-        return TransportFault(FailureKind.TIMEOUT, _SILENT)
+        return TransportFault(FailureKind.TIMEOUT, "the backend was silent for longer than the read timeout")
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):
