@@ -28,7 +28,7 @@ from playcall import BaseAPIClient
 from .bodies import LARGE_BYTES, PAGE_ITEMS, PAGE_JSON, Page
 from .children import Child, pin_client
 from .crowd import AsyncOnce, tasks
-from .memory import Peak
+from .usage import Usage
 from .results import Results, Table
 from .rounds import Scale, Tell, share, take_turns_async
 
@@ -103,11 +103,11 @@ async def main(url: str, folder: str, way: str, name: str) -> None:
     async with _clients(url) as clients:
         once = _large_ones(url, folder, *clients)[way][name]
         await once()
-        peak = Peak()
+        used = Usage()
         began = time.perf_counter()
         await once()
         took_ms = (time.perf_counter() - began) * 1000
-        print(json.dumps([took_ms, peak.grown_mib]))
+        print(json.dumps([took_ms, used.grown_mib]))
 
 
 def _large_ones(
