@@ -28,9 +28,9 @@ from playcall import BaseAPIClient
 from .bodies import LARGE_BYTES, PAGE_ITEMS, PAGE_JSON, Page
 from .children import Child, pin_client
 from .crowd import AsyncOnce, tasks
-from .usage import Usage
 from .results import Results, Table
 from .rounds import Scale, Tell, share, take_turns_async
+from .usage import Usage
 
 TITLE: Final = "Large bodies"
 TARGETS: Final = ()
