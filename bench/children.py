@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Final, Self
 
+from .usage import Usage
+
 __all__ = ["Child", "pin_client"]
 
 
@@ -30,19 +32,13 @@ class Child:
             raise RuntimeError(f"bench.servers.{name} did not start")
         self.port = int(line)
 
-    def busy_seconds(self) -> float:
-        """The processor's time that it has had, of user and system; Linux only."""
-        with open(f"/proc/{self._process.pid}/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     @contextmanager
     def watched(self) -> Generator[Callable[[], float]]:
         """Gives, afterwards, the part of the time for which it was busy."""
-        began, had = time.perf_counter(), self.busy_seconds()
+        began, used = time.perf_counter(), Usage(self._process.pid)
         busy = math.nan
         yield lambda: busy
-        busy = (self.busy_seconds() - had) / (time.perf_counter() - began)
+        busy = used.busy_seconds / (time.perf_counter() - began)
 
     def __enter__(self) -> Self:
         return self

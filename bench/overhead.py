@@ -14,12 +14,14 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from playcall import ApiKey, Attempt, AttemptStart, BaseAPIClient
 
-from .bodies import ITEM_JSON, Item
+from .bodies import KEY, NEW, Item
 from .children import Child, pin_client
+from .crowd import tasks
 from .results import Results, Table, Target
 from .rounds import AsyncTurn, Scale, Tell, take_turns_async
 
@@ -57,9 +59,6 @@ def get(api: BaseAPIClient) -> Awaitable[object]:
 
 def post(api: BaseAPIClient) -> Awaitable[object]:
     return api.post("/item", json=NEW, into=Item)
-
-
-NEW: Final = Item.model_validate_json(ITEM_JSON)
 
 
 def measure(scale: Scale, tell: Tell) -> Results:
@@ -113,9 +112,7 @@ async def _take_turns(url: str, contestants: dict[str, Contestant], scale: Scale
         turns: dict[str, AsyncTurn] = {}
         for name, each in contestants.items():
             api = await stack.enter_async_context(
-                BaseAPIClient(
-                    url, auth=ApiKey("key_0123456789abcdef"), hooks=each.hooks, idempotency_keys=each.idempotency_keys
-                )
+                BaseAPIClient(url, auth=ApiKey(KEY), hooks=each.hooks, idempotency_keys=each.idempotency_keys)
             )
             for _ in range(each.subscribers):
                 stack.callback(api.status.subscribe(lambda status: None))
@@ -124,17 +121,11 @@ async def _take_turns(url: str, contestants: dict[str, Contestant], scale: Scale
 
 
 def _turn(contestant: Contestant, api: BaseAPIClient) -> AsyncTurn:
+    crowd = tasks(AT_ONCE, partial(contestant.call, api))
+
     async def turn(times: int) -> None:
-        left = times
-
-        async def worker() -> None:
-            nonlocal left
-            while left > 0:
-                left -= 1
-                await contestant.call(api)
-
         with contestant.on():
-            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+            await crowd(times)
 
     return turn
 

@@ -1,4 +1,4 @@
-"""Bounds in time for what a task does, as `asyncio.timeout` gives them, for a tenth of its cost.
+"""Bounds in time for what a task does, as `asyncio.timeout` gives them, for a third of its cost.
 
 A call that ends well has set its bound for nothing. `asyncio.timeout` makes a timer for it and takes it back; here one timer
 of the loop serves all bounds, and one that is left before its moment costs an entry in a heap.

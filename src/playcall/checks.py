@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, TypeAlias, get_args
 
 from .errors import ConfigurationError, InvalidArgumentError
 
-__all__ = ["check_header", "check_method", "check_number", "check_whole_number"]
+__all__ = ["Via", "check_header", "check_method", "check_number", "check_via", "check_whole_number"]
+
+Via: TypeAlias = Literal["auto", "websocket", "long_poll"]
+"""How events come; "auto" is the second or, where that is blocked, the third."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
+
+
+def check_via(via: object, name: str) -> None:
+    """Raises: ConfigurationError: it is no `Via`."""
+    if via not in get_args(Via):
+        raise ConfigurationError(f"{name}= is one of {', '.join(map(repr, get_args(Via)))}, got {via!r}")
 
 
 def check_whole_number(

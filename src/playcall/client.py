@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self
 from weakref import WeakMethod
 
 from typing_extensions import Unpack
 
+from .checks import Via, check_via
 from .config import (
     API_PREFIX,
     DEFAULT_DEADLINE_SECONDS,
@@ -24,7 +25,6 @@ from .config import (
     auth_from_environment,
     url_from_environment,
 )
-from .errors import ConfigurationError
 from .faces import Awaiting, Blocking, FaceT
 from .home_process import HomeProcess
 from .http.engine import READ_TIMEOUT_SECONDS
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from .services.account_service import AccountService
     from .services.agent_service import AgentService
     from .services.blocking_websocket_client import BlockingWebSocketClient
-    from .services.event_options import Via
     from .services.live import EventFeed
     from .services.playbook_service import PlaybookService
     from .services.run_service import OnRunGap, RunService
@@ -54,15 +53,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPlaycall", "Playcall"]
 
-VIAS: Final[tuple[Via, ...]] = ("auto", "websocket", "long_poll")
-
 
 class _Realtime:
     """The client of events, made when it is first asked for; clones share it."""
 
     def __init__(self, root: str, *, api: APIClient[Awaiting], pool: SessionPool, via: Via) -> None:
-        if via not in VIAS:
-            raise ConfigurationError(f"realtime= is one of {', '.join(map(repr, VIAS))}, got {via!r}")
+        check_via(via, "realtime")
         self._root = root
         self._api = api
         self._pool = pool

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast, overload
 from typing_extensions import Unpack
 
 from ..blocking_iterator import BlockingIterator
+from ..checks import Via
 from ..config import DEFAULT_DEADLINE_SECONDS
 from ..errors import ConfigurationError
 from ..home_process import HomeProcess
@@ -31,7 +32,7 @@ from ..realtime.plain_items import PlainEvent, PlainGap, PlainOnGap
 from ..realtime.plain_protocol import Contract, EventT
 from ..realtime.registration import Handler
 from ..realtime.states import ConnectionState, RealtimePicture, StateChange, SubscriptionChange
-from .event_options import HandlerOptions, HistoryOptions, SubscribeOptions, Via
+from .event_options import HandlerOptions, HistoryOptions, SubscribeOptions
 from .plain_sockets import PlainHandler, PlainHandlerOptions, PlainSubscribeOptions
 from .websocket_client import JOIN_SECONDS, USER_AGENT, WebSocketClient
 

@@ -21,6 +21,7 @@ from ..realtime.transports.websocket import WebSocketTransport
 from .states import read_topic_state
 
 if TYPE_CHECKING:
+    from ..checks import Via
     from ..faces import Awaiting
     from ..http.pool import SessionPool
     from ..realtime.errands import ReadState
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..realtime.plain_items import PlainOnGap
     from ..realtime.transports.base import Transport
     from .api_client import APIClient
-    from .event_options import Via
 
 __all__ = ["Dialect", "OurContract", "TheirSockets", "dialect_of"]
 

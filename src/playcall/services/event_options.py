@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import InvalidArgumentError
 from ..models.cursor import Cursor
@@ -18,13 +18,10 @@ __all__ = [
     "HandlerOptions",
     "HistoryOptions",
     "SubscribeOptions",
-    "Via",
     "check_cursors",
     "check_start",
     "check_window",
 ]
-
-Via: TypeAlias = Literal["auto", "websocket", "long_poll"]
 
 MAX_WINDOW = 100_000
 

@@ -109,50 +109,42 @@ class Settings:
             InvalidArgumentError: an argument makes no sense.
             TypeError: there is no such option.
         """
-        if not options:
-            return self._plain_call(method, as_path(path))
-        _refuse_unknown(options, RequestOptions)
-        body, content_type = _body(options)
         reads = options.get("reads", method in SAFE_METHODS)
-        where = as_path(path)
-        if (known := options.get("known")) is not None:
-            _check_known(known, where)
-        key = options.get("idempotency_key")
-        if key is not None:
-            _check_key(key)
-        elif self.idempotency_keys and not reads:
-            key = str(uuid.uuid4())
-        return Call(
+        call = Call(
             method,
-            where,
-            _check_policy(options["retry"]) if "retry" in options else self.retry,
-            _checked_deadline(options["deadline_seconds"]) if "deadline_seconds" in options else self.deadline_seconds,
-            # A key makes a repeat safe only where the far end honours keys.
-            repeatable=options.get("repeatable", reads or self.idempotency_keys),
-            reads=reads,
-            params=_mapping(options.get("params"), "params"),
-            headers=_headers(options),
-            body=body,
-            content_type=content_type,
-            idempotency_key=key,
-            hooks=self.hooks,
-            errors=self.errors,
-        )
-
-    def _plain_call(self, method: str, path: Path) -> Call:
-        """As `call` without options, of which most calls have none."""
-        reads = method in SAFE_METHODS
-        return Call(
-            method,
-            path,
+            as_path(path),
             self.retry,
             self.deadline_seconds,
+            # A key makes a repeat safe only where the far end honours keys.
             repeatable=reads or self.idempotency_keys,
             reads=reads,
-            idempotency_key=str(uuid.uuid4()) if self.idempotency_keys and not reads else None,
             hooks=self.hooks,
             errors=self.errors,
         )
+        if options:
+            _meant(call, options)
+        if call.idempotency_key is None and self.idempotency_keys and not reads:
+            call.idempotency_key = str(uuid.uuid4())
+        return call
+
+
+def _meant(call: Call, options: RequestOptions) -> None:
+    """Makes the call what its options say."""
+    _refuse_unknown(options, RequestOptions)
+    call.body, call.content_type = _body(options)
+    if (known := options.get("known")) is not None:
+        _check_known(known, call.path)
+    key = options.get("idempotency_key")
+    if key is not None:
+        _check_key(key)
+        call.idempotency_key = key
+    if "retry" in options:
+        call.policy = _check_policy(options["retry"])
+    if "deadline_seconds" in options:
+        call.deadline_seconds = _checked_deadline(options["deadline_seconds"])
+    call.repeatable = options.get("repeatable", call.repeatable)
+    call.params = _mapping(options.get("params"), "params")
+    call.headers = _headers(options)
 
 
 def _refuse_unknown(options: Mapping[str, object], known: type) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, ov
 
 from typing_extensions import Unpack
 
+from ..checks import Via, check_via
 from ..config import DEFAULT_DEADLINE_SECONDS
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError, InvalidArgumentError
@@ -47,7 +48,6 @@ from .event_options import (
     HandlerOptions,
     HistoryOptions,
     SubscribeOptions,
-    Via,
     check_cursors,
     check_start,
     check_window,
@@ -118,8 +118,7 @@ class WebSocketClient(HomeProcess, Generic[EventT]):
         """
         if auth is not None and api is not None:
             raise ConfigurationError("give auth= or api=, not both")
-        if via not in ("auto", "websocket", "long_poll"):
-            raise ConfigurationError(f'via is "auto", "websocket" or "long_poll", got {via!r}')
+        check_via(via, "via")
         check_auth(auth)
         if not is_unicode(user_agent):
             raise ConfigurationError(f"user_agent is not Unicode: {user_agent!r}")
