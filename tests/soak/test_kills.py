@@ -23,7 +23,8 @@ from .scale import chosen_seed, scaled
 
 KILLS = scaled(short=2, full=30)
 RUNS = scaled(short=3, full=20)
-WATCHERS_A_FACE = scaled(short=1, full=10)
+WATCHERS_A_FACE = scaled(short=2, full=10)
+"""The first of each face watches all runs, and so until the last of them has ended."""
 UP_SECONDS = scaled(short=(0.3, 1.2), full=(0.1, 15.0))
 """How long the server is up before it is killed again: up to longer than it takes a connection to count as settled."""
 ROUNDS = scaled(short=2, full=14)
@@ -217,9 +218,8 @@ async def live_through(
             watchers.append(watcher)
             tasks.create_task(watcher.watch(url, key))
 
-        if WATCHERS_A_FACE > 1:
-            for face in ("blocking", "async"):
-                begin(Watcher(face, "events.subscribe", None))
+        for face in ("blocking", "async"):
+            begin(Watcher(face, "events.subscribe", None))
         # It may be in the middle of a start, which would outlive the test.
         at_the_end.push_async_callback(asyncio.to_thread, killer.ended.wait, 60)
         at_the_end.callback(killer.stop.set)
