@@ -199,6 +199,23 @@ METHODS = [
     method("agents.start", lambda c: c.agents.start("a"), "POST /agents/a/start", "agent"),
     method("agents.stop", lambda c: c.agents.stop("a"), "POST /agents/a/stop", "agent"),
     listing("agents.tasks", lambda c: c.agents.tasks("a"), "/agents/a/tasks", "task"),
+    *(
+        listing(f"{noun}.list newest first", each, f"/{noun}", noun.removesuffix("s"), order="newest")
+        for noun, each in {
+            "playbooks": lambda c: c.playbooks.list(newest_first=True),
+            "runs": lambda c: c.runs.list(newest_first=True),
+            "agents": lambda c: c.agents.list(newest_first=True),
+            "tasks": lambda c: c.tasks.list(newest_first=True),
+            "tools": lambda c: c.tools.list(newest_first=True),
+        }.items()
+    ),
+    listing(
+        "agents.tasks newest first",
+        lambda c: c.agents.tasks("a", newest_first=True),
+        "/agents/a/tasks",
+        "task",
+        order="newest",
+    ),
     listing(
         "tasks.list",
         lambda c: c.tasks.list(status="queued", agent="a", run="r"),

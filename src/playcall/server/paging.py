@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import Depends, Query
 from sqlalchemy import Select, and_, or_
@@ -19,7 +19,7 @@ from playcall.models import FieldProblem
 from .problems import invalid
 from .store.tables.base import ResourceRow
 
-__all__ = ["PageRequest", "PageRequestDep", "read_page"]
+__all__ = ["OrderedPageDep", "PageRequest", "PageRequestDep", "read_page"]
 
 RowT = TypeVar("RowT", bound=ResourceRow)
 
@@ -28,12 +28,17 @@ _Cursor = Annotated[
     str | None,
     Query(max_length=1_000, description="`next_cursor` of the page before, with the same filters."),
 ]
+_Order = Annotated[
+    Literal["oldest", "newest"],
+    Query(description="What comes first. A `cursor` goes with the order that it was made in."),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
     limit: int
     cursor: str | None
+    newest_first: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -45,7 +50,13 @@ def _page_request(limit: _Limit = 100, cursor: _Cursor = None) -> PageRequest:
     return PageRequest(limit, cursor)
 
 
+def _ordered_page(limit: _Limit = 100, cursor: _Cursor = None, order: _Order = "oldest") -> PageRequest:
+    return PageRequest(limit, cursor, newest_first=order == "newest")
+
+
 PageRequestDep = Annotated[PageRequest, Depends(_page_request)]
+OrderedPageDep = Annotated[PageRequest, Depends(_ordered_page)]
+"""Of a list that may be read from either end."""
 
 
 async def read_page(
@@ -65,13 +76,14 @@ async def read_page(
     Raises:
         ApiError: 422: the cursor is not one of ours, or was made with other filters.
     """
-    bound_to = _fingerprint(filters)
+    newest_first = request.newest_first
+    bound_to = _fingerprint({**filters, "order": "newest"} if newest_first else filters)
     if request.cursor is not None:
-        created_at, last_id = _decode(request.cursor, bound_to)
-        statement = statement.where(
-            or_(row.created_at > created_at, and_(row.created_at == created_at, row.id > last_id))
-        )
-    found = (await session.execute(statement.order_by(row.created_at, row.id).limit(request.limit + 1))).scalars().all()
+        at, last_id = _decode(request.cursor, bound_to)
+        beyond = (row.created_at < at, row.id < last_id) if newest_first else (row.created_at > at, row.id > last_id)
+        statement = statement.where(or_(beyond[0], and_(row.created_at == at, beyond[1])))
+    order = (row.created_at.desc(), row.id.desc()) if newest_first else (row.created_at, row.id)
+    found = (await session.execute(statement.order_by(*order).limit(request.limit + 1))).scalars().all()
     items = found[: request.limit]
     if len(found) <= request.limit:
         return items, None

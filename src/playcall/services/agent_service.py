@@ -9,7 +9,7 @@ from ..faces import Awaiting, FaceT, call, stream
 from ..models.agent import Agent, AgentPatch, AgentSpec
 from ..models.task import Task
 from .api_client import APIClient
-from .paging import pages
+from .paging import order_of, pages
 from .resource import Resource
 
 __all__ = ["AgentService"]
@@ -23,10 +23,15 @@ class AgentService(Resource[Agent, FaceT]):
 
     @stream
     async def list(
-        self: AgentService[Awaiting], *, page_size: int | None = None, max_items: int | None = None
+        self: AgentService[Awaiting],
+        *,
+        newest_first: bool = False,
+        page_size: int | None = None,
+        max_items: int | None = None,
     ) -> AsyncIterator[Agent]:
-        """Your agents, oldest first."""
-        async for agent in pages(self._api, self._path, Agent, page_size, max_items, {}):
+        """Your agents, oldest first unless told."""
+        filters = {"order": order_of(newest_first)}
+        async for agent in pages(self._api, self._path, Agent, page_size, max_items, filters):
             yield agent
 
     @call
@@ -65,8 +70,14 @@ class AgentService(Resource[Agent, FaceT]):
 
     @stream
     async def tasks(
-        self: AgentService[Awaiting], id: str, *, page_size: int | None = None, max_items: int | None = None
+        self: AgentService[Awaiting],
+        id: str,
+        *,
+        newest_first: bool = False,
+        page_size: int | None = None,
+        max_items: int | None = None,
     ) -> AsyncIterator[Task]:
-        """The agent's tasks, oldest first."""
-        async for task in pages(self._api, self._item(id, "/tasks"), Task, page_size, max_items, {}):
+        """The agent's tasks, oldest first unless told."""
+        filters = {"order": order_of(newest_first)}
+        async for task in pages(self._api, self._item(id, "/tasks"), Task, page_size, max_items, filters):
             yield task

@@ -17,7 +17,7 @@ from ..http.paths import Path, as_path
 from .api_client import APIClient
 from .page_positions import NextCursor, PageSeen, Paging, Position, PostedFilter, end_is_told
 
-__all__ = ["DEFAULT_PAGE_SIZE", "AnyFilter", "Filter", "pages"]
+__all__ = ["DEFAULT_PAGE_SIZE", "AnyFilter", "Filter", "order_of", "pages"]
 
 T = TypeVar("T")
 Filter: TypeAlias = str | int | float | bool | None
@@ -26,6 +26,11 @@ AnyFilter: TypeAlias = Filter | Sequence[object] | Mapping[str, object]
 
 DEFAULT_PAGE_SIZE = 100
 _BY_CURSOR: Final = NextCursor()
+
+
+def order_of(newest_first: bool) -> str | None:
+    """What our backend's lists are asked for; what they do anyway is not said."""
+    return "newest" if newest_first else None
 
 
 async def pages(

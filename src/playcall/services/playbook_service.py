@@ -13,7 +13,7 @@ from ..models.playbook import Playbook, PlaybookPatch, PlaybookSpec, PlaybookVal
 from ..models.run import Run
 from .api_client import APIClient, RequestOptions
 from .options import as_mapping, as_utf8
-from .paging import pages
+from .paging import order_of, pages
 from .resource import Resource
 
 __all__ = ["PlaybookService"]
@@ -35,11 +35,12 @@ class PlaybookService(Resource[Playbook, FaceT]):
         text: str | None = None,
         tag: str | None = None,
         agent: str | None = None,
+        newest_first: bool = False,
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> AsyncIterator[Playbook]:
-        """Your playbooks, oldest first; with `text` in the name or description, with a tag, with an agent."""
-        filters = {"q": text, "tag": tag, "agent": agent}
+        """Your playbooks, oldest first unless told; with `text` in the name or description, with a tag, with an agent."""
+        filters = {"q": text, "tag": tag, "agent": agent, "order": order_of(newest_first)}
         async for playbook in pages(self._api, self._path, Playbook, page_size, max_items, filters):
             yield playbook
 

@@ -23,7 +23,7 @@ from ..models.topic import run_topic
 from ..realtime.items import Snapshot
 from .api_client import APIClient
 from .live import BlockingLive, EventFeed, Live, LiveSource
-from .paging import pages
+from .paging import order_of, pages
 from .resource import Resource
 from .states import read_resource
 
@@ -79,11 +79,12 @@ class RunService(Resource[Run, FaceT]):
         *,
         status: RunStatus | str | None = None,
         playbook: str | None = None,
+        newest_first: bool = False,
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> AsyncIterator[Run]:
-        """Your runs, oldest first: with a status, of a playbook (its id)."""
-        filters = {"status": status, "playbook": playbook}
+        """Your runs, oldest first unless told: with a status, of a playbook (its id)."""
+        filters = {"status": status, "playbook": playbook, "order": order_of(newest_first)}
         async for run in pages(self._api, self._path, Run, page_size, max_items, filters):
             yield run
 

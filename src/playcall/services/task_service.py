@@ -8,7 +8,7 @@ from typing import Any
 from ..faces import Awaiting, FaceT, call, stream
 from ..models.task import Task, TaskPatch, TaskSpec, TaskStatus
 from .api_client import APIClient
-from .paging import pages
+from .paging import order_of, pages
 from .resource import Resource
 
 __all__ = ["TaskService"]
@@ -27,11 +27,12 @@ class TaskService(Resource[Task, FaceT]):
         status: TaskStatus | str | None = None,
         agent: str | None = None,
         run: str | None = None,
+        newest_first: bool = False,
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> AsyncIterator[Task]:
-        """Your tasks, oldest first: with a status, of an agent (its id), of a run (its id)."""
-        filters = {"status": status, "agent": agent, "run": run}
+        """Your tasks, oldest first unless told: with a status, of an agent (its id), of a run (its id)."""
+        filters = {"status": status, "agent": agent, "run": run, "order": order_of(newest_first)}
         async for task in pages(self._api, self._path, Task, page_size, max_items, filters):
             yield task
 

@@ -10,7 +10,7 @@ from ..faces import Awaiting, FaceT, call, stream
 from ..models.tool import Tool, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
 from .api_client import APIClient
 from .options import as_mapping
-from .paging import pages
+from .paging import order_of, pages
 from .resource import Resource
 
 __all__ = ["ToolService"]
@@ -27,11 +27,13 @@ class ToolService(Resource[Tool, FaceT]):
         self: ToolService[Awaiting],
         *,
         kind: ToolKind | str | None = None,
+        newest_first: bool = False,
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> AsyncIterator[Tool]:
-        """The built-in tools and yours, oldest first; of one kind."""
-        async for tool in pages(self._api, self._path, Tool, page_size, max_items, {"kind": kind}):
+        """The built-in tools and yours, oldest first unless told; of one kind."""
+        filters = {"kind": kind, "order": order_of(newest_first)}
+        async for tool in pages(self._api, self._path, Tool, page_size, max_items, filters):
             yield tool
 
     @call

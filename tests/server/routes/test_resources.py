@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from playcall.server.clock import utc_now
 from playcall.server.paging import _fingerprint
@@ -97,6 +97,49 @@ async def test_pages_follow_each_other_and_a_cursor_goes_with_its_filters(api: A
     assert (refused.status, refused.json["errors"][0]["type"]) == (422, "invalid_cursor")
     assert (await api("GET", "/tools", params=cursor)).status == 422
     assert len((await api.ok("GET", "/agents?state=created"))["items"]) == 5
+
+
+async def test_a_list_is_read_from_its_newest_end_as_well(api: Api) -> None:
+    names = [f"agent {n}" for n in range(5)]
+    for name in names:
+        await api.agent(name)
+    seen: list[str] = []
+    place: dict[str, str] = {}
+    while True:
+        answer = await api.ok("GET", "/agents", params={"limit": 2, "order": "newest", **place})
+        seen += [item["name"] for item in answer["items"]]
+        if answer["next_cursor"] is None:
+            break
+        place = {"cursor": answer["next_cursor"]}
+        await api.agent(f"made meanwhile, after {place}")  # it belongs before what was read, and moves nothing
+    assert seen == names[::-1]
+    refused = await api("GET", "/agents", params={"limit": 2, **place})
+    assert (refused.status, refused.json["errors"][0]["type"]) == (422, "invalid_cursor"), (
+        "an order has its own cursors"
+    )
+    assert (await api("GET", "/agents", params={"order": "best"})).status == 422
+
+
+async def test_what_was_made_at_one_moment_comes_in_one_order_from_either_end(api: Api) -> None:
+    async def ids(order: str) -> list[str]:
+        read: list[str] = []
+        place: dict[str, str] = {}
+        while True:
+            page = await api.ok("GET", "/agents", params={"limit": 2, "order": order, **place})
+            read += [item["id"] for item in page["items"]]
+            if page["next_cursor"] is None:
+                return read
+            place = {"cursor": page["next_cursor"]}
+
+    made = [(await api.agent(f"agent {n}"))["id"] for n in range(5)]
+
+    async def at_one_moment() -> None:
+        async with api.server.core.database.write() as tx:
+            await tx.session.execute(update(AgentRow).where(AgentRow.id.in_(made)).values(created_at=utc_now()))
+
+    await api.server.acall(at_one_moment())
+    assert await ids("oldest") == sorted(made)
+    assert await ids("newest") == sorted(made, reverse=True)
 
 
 async def test_an_agents_tools_must_exist(api: Api) -> None:

@@ -18,7 +18,7 @@ from playcall.server.clock import utc_now
 from playcall.server.dependencies import CallerDep, CommandDep, CoreDep, DatabaseDep
 from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry, read_topic
-from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.paging import OrderedPageDep, read_page
 from playcall.server.problems import ApiError, invalid
 from playcall.server.store.database import Transaction
 from playcall.server.store.resources import agent_of
@@ -41,7 +41,7 @@ router = api_router("agents")
     responses=LISTED,
 )
 async def agents_list(
-    caller: CallerDep, database: DatabaseDep, page: PageRequestDep, state: str | None = None
+    caller: CallerDep, database: DatabaseDep, page: OrderedPageDep, state: str | None = None
 ) -> Response:
     statement = select(AgentRow).where(AgentRow.owner_id == caller.user_id)
     if state is not None:

@@ -35,7 +35,7 @@ from playcall.server.engine.validate import validate_playbook
 from playcall.server.ids import new_id
 from playcall.server.locations import field_problems
 from playcall.server.log import NewEvent, TopicEntry, read_topic
-from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.paging import OrderedPageDep, read_page
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
 from playcall.server.store.database import Database, Transaction
@@ -69,7 +69,7 @@ _ANY_BODY = {"requestBody": {"required": True, "content": {JSON_TYPES[0]: _ANY, 
 async def playbooks_list(
     caller: CallerDep,
     database: DatabaseDep,
-    page: PageRequestDep,
+    page: OrderedPageDep,
     q: Annotated[str | None, Query(max_length=200, description="A text within name or description.")] = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
     agent: Annotated[str | None, Query(max_length=200, description="The name of an agent that it uses.")] = None,

@@ -19,7 +19,7 @@ from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
 from playcall.server.engine import bind_inputs
 from playcall.server.engine.records import run_of, step_of
 from playcall.server.log import read_topic
-from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.paging import OrderedPageDep, PageRequestDep, read_page
 from playcall.server.problems import ApiError
 from playcall.server.store.database import Transaction
 from playcall.server.store.tables import EventRow, PlaybookRow, RunRow, RunStepRow, TopicRow
@@ -74,7 +74,7 @@ async def playbooks_run(
 async def runs_list(
     caller: CallerDep,
     database: DatabaseDep,
-    page: PageRequestDep,
+    page: OrderedPageDep,
     status: str | None = None,
     playbook: Annotated[str | None, Query(description="A playbook's id.")] = None,
 ) -> Response:

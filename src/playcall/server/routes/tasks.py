@@ -18,7 +18,7 @@ from playcall.server.engine.announce import announce_task
 from playcall.server.engine.prompts import ModelEndpoint, is_prompt
 from playcall.server.engine.records import task_of
 from playcall.server.log import read_topic
-from playcall.server.paging import PageRequest, PageRequestDep, read_page
+from playcall.server.paging import OrderedPageDep, PageRequest, read_page
 from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.database import Database
 from playcall.server.store.tables import AgentRow, TaskRow, ToolRow
@@ -43,7 +43,7 @@ router = api_router("tasks")
 async def tasks_list(
     caller: CallerDep,
     database: DatabaseDep,
-    page: PageRequestDep,
+    page: OrderedPageDep,
     status: str | None = None,
     agent: Annotated[str | None, Query(description="An agent's id.")] = None,
     run: Annotated[str | None, Query(description="A run's id.")] = None,
@@ -66,7 +66,7 @@ async def tasks_list(
     responses=LISTED | problems("agent_not_found"),
 )
 async def agents_tasks(
-    agent_id: AgentId, caller: CallerDep, database: DatabaseDep, page: PageRequestDep, status: str | None = None
+    agent_id: AgentId, caller: CallerDep, database: DatabaseDep, page: OrderedPageDep, status: str | None = None
 ) -> Response:
     async with database.read() as session:
         await own_row(session, AgentRow, caller, agent_id, "agent")

@@ -19,7 +19,7 @@ from playcall.server.clock import utc_now
 from playcall.server.dependencies import CallerDep, CommandDep, DatabaseDep
 from playcall.server.ids import new_id
 from playcall.server.log import NewEvent, TopicEntry, read_topic
-from playcall.server.paging import PageRequestDep, read_page
+from playcall.server.paging import OrderedPageDep, read_page
 from playcall.server.problems import ApiError, invalid, not_found
 from playcall.server.store.database import Transaction
 from playcall.server.store.resources import tool_of
@@ -45,7 +45,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
     responses=LISTED,
 )
 async def tools_list(
-    caller: CallerDep, database: DatabaseDep, page: PageRequestDep, kind: str | None = None
+    caller: CallerDep, database: DatabaseDep, page: OrderedPageDep, kind: str | None = None
 ) -> Response:
     statement = select(ToolRow).where(_visible(caller))
     if kind is not None:
