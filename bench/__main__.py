@@ -6,7 +6,6 @@ Each module is measured in a process of its own, one after another. What is not 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import platform
 import subprocess
@@ -17,28 +16,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from types import ModuleType
 from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from . import report
+from .modules import MODULES, module_of
 from .results import Results
 from .rounds import Scale, Tell
 
-MODULES: Final = (
-    "http_async",
-    "http_blocking",
-    "http_bodies",
-    "overhead",
-    "realtime",
-    "catch_up",
-    "reconnect",
-    "slow_consumer",
-    "footprint",
-    "backend",
-)
 PACKAGES: Final = (
     "aiohttp",
     "pydantic",
@@ -86,10 +73,6 @@ def main() -> None:
     _show(kept)
     if failed:
         raise SystemExit(f"could not be measured: {', '.join(failed)}; their figures are as they were")
-
-
-def module_of(name: str) -> ModuleType:
-    return importlib.import_module(f"bench.{name}")
 
 
 def _measure_here(name: str, scale: Scale) -> None:

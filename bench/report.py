@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from .drawing import drawn
+from .modules import MODULES, module_of
 from .results import Results, Spread, Table, Target
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ def load() -> dict[str, Measured]:
 
 
 def write(measured: Mapping[str, Measured]) -> None:
-    from .__main__ import MODULES, module_of
-
     ordered = {name: measured[name] for name in MODULES if name in measured}
     RESULTS.write_text(json.dumps({name: asdict(each) for name, each in ordered.items()}, indent=1) + "\n")
     for name, each in ordered.items():

@@ -114,6 +114,7 @@ _HOMES = {
 }
 
 
+# `lazy_names` does the same, but would be one more file that every start of a program reads.
 def __getattr__(name: str) -> Any:  # Any: whatever the name stands for
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,9 @@ somebody else's backend needs none of the nouns, and they are a third of what it
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .account import ApiKey, ApiKeySpec, Health, Me, NewApiKey, Scope, TokenPair
@@ -166,14 +167,4 @@ _HOMES = {
     "WireModel": "base",
 }
 
-
-def __getattr__(name: str) -> Any:  # Any: whatever the name stands for
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
