@@ -105,7 +105,10 @@ class TaskDeletedData(WireModel, frozen=True):
 
 
 class PlaybookData(WireModel, frozen=True):
+    """A playbook too large for an event comes without its steps, and says so: `get` has them."""
+
     playbook: Playbook
+    steps_left_out: bool = False
 
 
 class PlaybookDeletedData(WireModel, frozen=True):

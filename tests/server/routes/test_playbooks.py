@@ -210,7 +210,7 @@ async def test_a_patch_stores_what_was_judged(
 
 
 async def test_a_document_is_bounded_in_bytes_and_in_problems(api: Api) -> None:
-    large = await api("POST", "/playbooks", json=spec(description="x" * 262_144))
+    large = await post(api, TEXT + f"description: {'x' * 262_144}\n")
     assert (large.status, large.json["code"]) == (413, "body_too_large")
     many = await api("POST", "/playbooks", json=spec(tags=[1] * 50_000))
     assert (many.status, len(many.json["errors"])) == (422, 100)
@@ -231,3 +231,14 @@ async def test_many_documents_wait_for_each_other_and_not_beyond_their_deadline(
         finally:
             done.set()
     assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")
+
+
+async def test_a_playbook_of_two_thousand_steps_is_kept_and_told_without_them(api: Api) -> None:
+    step = {"type": "standard", "agent": "Writer", "operation": "report", "parameters": {"text": "x" * 100}}
+    large = spec(steps=[{**step, "id": f"s{n}"} for n in range(2_000)])
+    made = await api.ok("POST", "/playbooks", json=large)
+    assert len(made["steps"]) == len((await api.ok("GET", f"/playbooks/{made['id']}"))["steps"]) == 2_000
+    small = await api.ok("PATCH", f"/playbooks/{made['id']}", json={"steps": [{**step, "id": "only"}]})
+    first, second = await api.events("playbooks")
+    assert first["data"] == {"playbook": {**made, "steps": []}, "steps_left_out": True}
+    assert second["data"] == {"playbook": small, "steps_left_out": False}

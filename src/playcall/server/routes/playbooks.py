@@ -34,7 +34,7 @@ from playcall.server.engine.prompts import ModelEndpoint
 from playcall.server.engine.validate import validate_playbook
 from playcall.server.ids import new_id
 from playcall.server.locations import field_problems
-from playcall.server.log import NewEvent, TopicEntry, read_topic
+from playcall.server.log import MAX_DATA_BYTES, NewEvent, TopicEntry, read_topic
 from playcall.server.paging import OrderedPageDep, read_page
 from playcall.server.problems import ApiError
 from playcall.server.settings import Settings
@@ -392,9 +392,8 @@ def _label(session: AsyncSession, row: PlaybookRow) -> None:
 
 def _emit(tx: Transaction, row: PlaybookRow, type: str) -> Playbook:
     playbook = playbook_of(row)
-    tx.emit(
-        NewEvent(
-            owner_id=row.owner_id, type=type, data=PlaybookData(playbook=playbook), topics=(TopicEntry(PLAYBOOKS),)
-        )
-    )
+    data = PlaybookData(playbook=playbook)
+    if len(data.model_dump_json().encode()) > MAX_DATA_BYTES:
+        data = PlaybookData(playbook=playbook.model_copy(update={"steps": []}), steps_left_out=True)
+    tx.emit(NewEvent(owner_id=row.owner_id, type=type, data=data, topics=(TopicEntry(PLAYBOOKS),)))
     return playbook
