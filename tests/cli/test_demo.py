@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from playcall.cli import demo as command
 from playcall.cli import demo_story
 from playcall.cli.app import app
-from playcall.cli.demo_picture import Picture, file_size
 from playcall.cli.demo_story import Outcome
 from playcall.cli.demo_view import LiveView, PlainView, view_for
+from playcall.cli.run_picture import Picture
+from playcall.cli.terminal_text import file_size
 from playcall.errors import PlaycallError
 from playcall.models import StepId
 from playcall.models.event import AnyEvent
@@ -206,8 +207,8 @@ def test_the_live_view_draws_while_it_waits() -> None:
     with view:
         view.busy("starting …")
         while "starting" not in out.getvalue():
-            view._over.wait(0.01)
-    assert not view._ticker.is_alive()
+            view._live._over.wait(0.01)
+    assert not view._live._ticker.is_alive()
 
 
 def test_plain_is_the_default_where_output_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

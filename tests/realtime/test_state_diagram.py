@@ -1,4 +1,4 @@
-"""The state diagrams of docs/realtime.md have exactly the transitions that there are."""
+"""The state diagrams that docs/realtime.md shows have exactly the transitions that there are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from playcall.realtime.effects import Moved, SubscriptionMoved
 
 from .talk import Talk
 
-PAGE = (Path(__file__).parents[2] / "docs" / "realtime.md").read_text()
-CONNECTION, SUBSCRIPTION = (
-    {edge for edge in re.findall(r"(\S+) --> (\S+)", drawn) if "[*]" not in edge}
-    for drawn in re.findall(r"```mermaid\n(.*?)```", PAGE, re.DOTALL)
-)
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+
+
+def moves(picture: str) -> set[tuple[str, str]]:
+    """What its arrows stand for: each says so, and one that leaves a frame stands for many."""
+    said = re.findall(r'data-moves="([^"]+)"', (PICTURES / f"{picture}.svg").read_text())
+    return {(old, new) for arrow in said for old, new in (move.split() for move in arrow.split(", "))}
+
+
+CONNECTION = moves("connection-states")
+SUBSCRIPTION = moves("subscription-states")
 
 WANTED = "subscribe"
 WAYS = {

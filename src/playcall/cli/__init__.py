@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -18,4 +19,8 @@ def main() -> None:
             f"playcall: {error.name} is missing; the command line needs: pip install 'playcall[cli]'", file=sys.stderr
         )
         raise SystemExit(1) from None
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding has no letter for is shown as ?, instead of ending the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(prog_name="playcall")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -50,11 +51,16 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the report goes; overwritten.")
     ] = DEFAULT_REPORT,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: only the JSON object; the story is told on standard error.")
+    ] = False,
 ) -> None:
     """Start a backend, run a playbook on real files, cut the connection midway, and lose nothing.
 
     Reads the tree in parallel steps, merges the figures and writes a Markdown report. Everything else it makes is
     temporary. The last line is a JSON object; the exit status is 0 only if the run completed and every event arrived once.
+
+    Example: playcall demo src --output report.md
     """
     source = _source(path)
     report = _report(output)
@@ -63,7 +69,7 @@ def demo(
         fail(FAILED, f"{missing} is missing; the demo needs: pip install 'playcall[all]'")
     try:
         with _terminable():
-            ok = _run(source, report, plain)
+            ok = _run(source, report, plain, as_json)
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted; the backend was stopped and its data removed")
     except BrokenPipeError:
@@ -72,15 +78,15 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-def _run(source: Path, report: Path, plain: bool | None) -> bool:
+def _run(source: Path, report: Path, plain: bool | None, as_json: bool) -> bool:
     # Here and not above: these load aiohttp and pydantic, which a refused argument need not wait for.
     from ..models.run import RunStatus
     from ..testing.live_backend import BackendStartError
     from .demo_story import tell
-    from .demo_view import view_for
+    from .demo_view import PlainView, view_for
 
     try:
-        outcome, verdict = tell(source, report, view_for(plain))
+        outcome, verdict = tell(source, report, PlainView(sys.stderr) if as_json else view_for(plain))
     except BackendStartError as error:
         fail(FAILED, f"the backend could not be started: {str(error).splitlines()[-1].removeprefix('playcall: ')}")
     except PlaycallError as error:

@@ -30,8 +30,9 @@ from ..services.run_service import RunSnapshot
 from ..testing.fault_proxy import FaultProxy
 from ..testing.live_backend import LiveBackend
 from ..testing.oracle import DeliveryOracle, Verdict, read_log
-from .demo_picture import Picture, file_size
 from .demo_view import View
+from .run_picture import Picture
+from .terminal_text import file_size
 
 __all__ = ["BackendGoneError", "Outcome", "tell"]
 

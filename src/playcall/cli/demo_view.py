@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import Final, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from ..models.event import AnyEvent
-from .demo_picture import Bar, Picture, one_line
+from .bars import bars_table
+from .live_block import LiveBlock
+from .run_picture import Bar, Picture, style_of
+from .terminal_text import one_line
 
 __all__ = ["LiveView", "PlainView", "View"]
 
@@ -23,19 +23,6 @@ LABEL_WIDTH: Final = 10
 TYPE_WIDTH: Final = 22
 NARROW: Final = 70
 """Columns under which the log leaves the time out."""
-REFRESHES_A_SECOND: Final = 12
-
-_STYLES: Final = {
-    "created": "dim",
-    "progress": "dim",
-    "log": "dim",
-    "changed": "dim",
-    "started": "cyan",
-    "finished": "green",
-    "completed": "green",
-    "failed": "bold red",
-    "cancelled": "red",
-}
 
 
 class View(Protocol):
@@ -99,40 +86,30 @@ class PlainView:
 
 
 class LiveView:
-    """Rich: events scroll by above a block that stays, with a bar for each step and task.
-
-    Rich's own refresh thread may draw between another thread's decision how high the block is and its drawing, which
-    leaves pieces of bars in the log. So the refreshing is done here, under the same lock as all printing.
-    """
+    """Rich: events scroll by above a block that stays, with a bar for each step and task."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._picture = Picture([])
         self._rows: list[Bar] = []
         self._busy: Spinner | None = None
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._drawing = threading.Lock()
-        self._over = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="playcall-demo-view", daemon=True)
+        self._live = LiveBlock(console, self._block)
 
     def __enter__(self) -> Self:
-        self._live.start()
-        self._ticker.start()
+        self._live.__enter__()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._over.set()
-        self._ticker.join()
-        self._live.stop()
+        self._live.__exit__(*exc_info)
         if self._rows:
-            self._console.print(self._bars())  # what the block showed last stays
+            self._console.print(bars_table(self._rows, self._console.width))  # what the block showed last stays
 
     def say(self, label: str, text: str) -> None:
         line = Table.grid()
         line.add_column(width=LABEL_WIDTH, style="bold")
         line.add_column(overflow="fold")
         line.add_row(label, one_line(text))
-        self._print(line)
+        self._live.print(line)
 
     def busy(self, text: str) -> None:
         self._busy = Spinner("dots", Text(one_line(text)), style="cyan") if text else None
@@ -143,62 +120,25 @@ class LiveView:
     def event(self, event: AnyEvent) -> None:
         line = self._picture.take(event)
         self._rows = self._picture.bars
-        style = _STYLES.get(event.type.rpartition(".")[2], "")
+        style = style_of(event.type)
         row = Text(f"{event.seq:>4} ", style="dim")
         if self._console.width >= NARROW:
             row.append(f"{self._picture.elapsed_seconds(event):>6.2f} s  ")
         row.append(f"{one_line(event.type):<{TYPE_WIDTH}}", style=Style.parse(f"not dim {style}"))
         row.append(line, style="dim" if style == "dim" else "not dim")
-        self._print(row, cut=True)
+        self._live.print(row, cut=True)
 
     def connection(self, text: str, *, good: bool) -> None:
         style = "bold black on green" if good else "bold white on red"
-        self._print(Text(f" {'↻' if good else '✂'} {one_line(text)} ", style), cut=True)
-
-    def _print(self, line: RenderableType, *, cut: bool = False) -> None:
-        """`cut`: what does not fit the line is left out, so that a line stays a line."""
-        with self._drawing:
-            self._live.update(self._block())
-            self._console.print(line, no_wrap=cut or None, overflow="ellipsis" if cut else None)
-
-    def _tick(self) -> None:
-        while not self._over.wait(1 / REFRESHES_A_SECOND):
-            with self._drawing:
-                self._live.update(self._block(), refresh=True)
-
-    # --- the block ----------------------------------------------------------------------------------------------------
+        self._live.print(Text(f" {'↻' if good else '✂'} {one_line(text)} ", style), cut=True)
 
     def _block(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._rows:
-            parts.append(self._bars())
+            parts.append(bars_table(self._rows, self._console.width))
         if self._busy is not None:
             parts.append(self._busy)
         return Group(*parts)
-
-    def _bars(self) -> RenderableType:
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, self._console.width // 4))
-        table.add_column(ratio=1)
-        table.add_column(no_wrap=True, justify="right", min_width=8)
-        for bar in self._rows:
-            label = Text("  " * bar.level + bar.label, style="" if bar.level else "bold")
-            table.add_row(label, _bar(bar), Text(bar.figure, style="red" if bar.badly else "dim"))
-        return table
-
-
-def _bar(bar: Bar) -> ProgressBar:
-    if bar.well:
-        return ProgressBar(total=1, completed=1, finished_style="green")
-    if bar.badly:
-        return ProgressBar(total=1, completed=1, finished_style="red")
-    running = not bar.waiting
-    return ProgressBar(
-        total=bar.total or None if running else 1,
-        completed=bar.done if running else 0,
-        pulse=running and not bar.total,
-        complete_style="cyan",
-    )
 
 
 def view_for(plain: bool | None) -> View:
@@ -207,9 +147,6 @@ def view_for(plain: bool | None) -> View:
     Args:
         plain: None for plain lines unless standard output is a terminal that takes control codes.
     """
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")  # a terminal that cannot show a name shows ? instead of failing
     console = Console(highlight=False, markup=False)
     if plain is None:
         plain = not console.is_terminal or console.is_dumb_terminal

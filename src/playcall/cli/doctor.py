@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .connecting import AsJson
 from .failing import FAILED, USAGE, fail, in_one_sentence
 
 if TYPE_CHECKING:
+    import ssl
+
     from .doctor_findings import Diagnosis
 
 __all__ = ["doctor"]
@@ -35,7 +36,7 @@ def doctor(
     timeout_seconds: Annotated[
         float, typer.Option("--timeout", min=0.1, max=300, help="Seconds that each check may take.")
     ] = 10.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look at the way to a backend, at the backend, and at what it and this client know of each other.
 
@@ -45,6 +46,8 @@ def doctor(
     Example: playcall doctor https://playbooks.example
     """
     with in_one_sentence():
+        import asyncio
+
         from ..config import auth_from_environment, url_from_environment
         from .doctor_checks import examine
 
@@ -67,6 +70,8 @@ def doctor(
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except OSError as error:  # an ssl.SSLError is one

@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
 from ..errors import ConfigurationError, InvalidArgumentError, InvalidRequestError, PlaycallError
+from .terminal_text import lines
+
+if TYPE_CHECKING:
+    from .mistakes import Source
 
 __all__ = ["FAILED", "INTERRUPTED", "USAGE", "fail", "in_one_sentence", "needing_backend", "quiet_pipe"]
 
@@ -19,9 +23,11 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 
-def fail(status: int, sentence: str) -> NoReturn:
-    """Ends the command with `playcall: sentence` on stderr."""
-    typer.echo(f"playcall: {sentence}", err=True)
+def fail(status: int, sentence: str, *, because: PlaycallError | None = None) -> NoReturn:
+    """Ends the command with `playcall: sentence` on stderr; `because` is told in full after it, its timeline included."""
+    typer.echo(lines(f"playcall: {sentence}"), err=True)
+    if because is not None:
+        typer.echo(lines(because.explain()), err=True)
     raise typer.Exit(status)
 
 
@@ -43,23 +49,25 @@ def needing_backend() -> Generator[None]:
 
 
 @contextmanager
-def in_one_sentence() -> Generator[None]:
-    """Makes the library's errors, Ctrl-C and a closed pipe the end of a command; of a 422, every mistake is shown."""
+def in_one_sentence(*, explain: bool = False, source: Source | None = None) -> Generator[None]:
+    """Makes the library's errors, Ctrl-C and a closed pipe the end of a command; of a 422, every mistake is shown.
+
+    Args:
+        explain: What was tried, and when, is told after the sentence.
+        source: The text that was sent, so that each mistake can be shown where it stands.
+    """
     try:
         yield
     except (ConfigurationError, InvalidArgumentError) as error:
-        fail(USAGE, error.message)
+        fail(USAGE, error.message, because=error if explain else None)
     except InvalidRequestError as error:
-        from ..http.field_problems import describe
+        from .mistakes import counted, show_mistakes
 
-        for mistake in error.errors:
-            typer.echo(f"  {describe(mistake)}", err=True)
-        count = len(error.errors)
-        if count:
-            fail(FAILED, f"{count} mistake{'' if count == 1 else 's'}, so nothing was changed")
-        fail(FAILED, error.message)
+        show_mistakes(error.errors, source)
+        sentence = f"{counted(error.errors)}, so nothing was changed" if error.errors else error.message
+        fail(FAILED, sentence, because=error if explain else None)
     except PlaycallError as error:
-        fail(FAILED, error.message)
+        fail(FAILED, error.message, because=error if explain else None)
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:

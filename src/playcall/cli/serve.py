@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .failing import FAILED, USAGE, fail, needing_backend
-from .serve_check import show_check
 
 if TYPE_CHECKING:
     from playcall.server.running.starting import Started
@@ -155,11 +154,19 @@ def serve(
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; to standard error.")] = "warning",
     log_format: Annotated[str, typer.Option(help="text, or json: one object a line, for programs.")] = "text",
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="For programs: say where it serves, or what --check finds, in JSON; as --announce does."
+        ),
+    ] = False,
 ) -> None:
     """Serve the backend until Ctrl-C or SIGTERM.
 
     The first start in a folder makes the user `admin` and prints an API key, once. Runs that a crash interrupted go on
     by themselves.
+
+    Example: playcall serve --port 8000 --data playcall-data
     """
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
@@ -185,6 +192,9 @@ def serve(
                 _announce(announce, facts)
             except OSError as error:
                 raise StartupError(f"{announce} cannot be written: {error.strerror}") from None
+        if as_json:
+            typer.echo(_facts(facts))
+            return
         typer.echo(f"playcall serves at {facts.url}")
         if facts.api_key is not None:
             typer.echo(f"API key of {facts.username}, shown this once: {facts.api_key}")
@@ -216,7 +226,9 @@ def serve(
             log_format="json" if log_format == "json" else "text",
         )
         if check:
-            show_check(settings, workers=workers)
+            from .serve_check import show_check
+
+            show_check(settings, workers=workers, as_json=as_json)
         elif run is None:
             # This machine's, so not in the data folder, which several may share.
             with tempfile.TemporaryDirectory(prefix="playcall-metrics-") as folder:
@@ -240,14 +252,18 @@ def _server() -> Callable[[Settings, Callable[[Started], None]], None]:
 
 def _announce(file: Path, started: Started) -> None:
     """Written beside and renamed: whoever waits for the file finds it whole or not at all."""
-    line = json.dumps({"url": started.url, "port": started.port, "pid": os.getpid(), "api_key": started.api_key})
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     # Ours alone: in a folder that others write to, one that is there already could be theirs, to read the key in.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        stream.write(line + "\n")
+        stream.write(_facts(started) + "\n")
     draft.replace(file)
+
+
+def _facts(started: Started) -> str:
+    """For programs, on one line."""
+    return json.dumps({"url": started.url, "port": started.port, "pid": os.getpid(), "api_key": started.api_key})
 
 
 def _database_url(given: str | None, file: Path | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from .confirming import Yes, confirm
+from .connecting import AsJson
 from .failing import FAILED, fail, needing_backend
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def add(
     api_key: Annotated[
         bool, typer.Option("--api-key", help="No password: print an API key, once. For programs.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add a user. Asks for the password, unless told where it is, or to make an API key instead.
 
@@ -64,7 +66,9 @@ def add(
 
         password = None if api_key else _password(password_file)
         secret = _on_database(data, database_url, lambda database: add_user(database, name, password))
-        if secret is not None:
+        if as_json:
+            typer.echo(json.dumps({"name": name, "api_key": secret}))
+        elif secret is not None:
             typer.echo(f"API key of {name}, shown this once: {secret}")
 
 
@@ -72,9 +76,12 @@ def add(
 def list_(
     data: Data = DATA,
     database_url: DatabaseUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List users, in the order of their making."""
+    """List users, in the order of their making.
+
+    Example: playcall users list
+    """
     with needing_backend():
         from playcall.server.auth.users import list_users
 
@@ -95,33 +102,49 @@ def list_(
 
 
 @users.command()
-def disable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None) -> None:
-    """Refuse a user from now on; their open connections close within seconds. What is theirs stays, and runs go on."""
+def disable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Refuse a user from now on; their open connections close within seconds. What is theirs stays, and runs go on.
+
+    Example: playcall users disable ann
+    """
     with needing_backend():
         from playcall.server.auth.users import disable_user
 
         _on_database(data, database_url, lambda database: disable_user(database, name))
+    _done(name, "disabled", as_json)
 
 
 @users.command()
-def enable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None) -> None:
-    """Let a user in again who was disabled."""
+def enable(name: Name, data: Data = DATA, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Let a user in again who was disabled.
+
+    Example: playcall users enable ann
+    """
     with needing_backend():
         from playcall.server.auth.users import enable_user
 
         _on_database(data, database_url, lambda database: enable_user(database, name))
+    _done(name, "enabled", as_json)
 
 
 @users.command(name="set-password")
 def set_password_(
-    name: Name, data: Data = DATA, database_url: DatabaseUrl = None, password_file: PasswordFile = None
+    name: Name,
+    data: Data = DATA,
+    database_url: DatabaseUrl = None,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Give a user another password. Whoever is signed in with the old one is not any more; API keys stay."""
+    """Give a user another password. Whoever is signed in with the old one is not any more; API keys stay.
+
+    Example: playcall users set-password ann
+    """
     with needing_backend():
         from playcall.server.auth.users import set_password
 
         password = _password(password_file)
         _on_database(data, database_url, lambda database: set_password(database, name, password))
+    _done(name, "password_set", as_json)
 
 
 @users.command()
@@ -129,11 +152,14 @@ def remove(
     name: Name,
     data: Data = DATA,
     database_url: DatabaseUrl = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Remove a user who was disabled, with their playbooks, runs, files, and all else of theirs. It cannot be undone."""
-    if not yes:
-        typer.confirm(f"Remove {name} and all that is theirs?", abort=True)
+    """Remove a user who was disabled, with their playbooks, runs, files, and all else of theirs. It cannot be undone.
+
+    Example: playcall users remove ann
+    """
+    confirm(f"Remove {name} and all that is theirs?", yes=yes)
     with needing_backend():
         from playcall.server.auth.users import remove_user
         from playcall.server.settings import Settings
@@ -141,6 +167,13 @@ def remove(
         folder = Settings(data_dir=data.absolute()).workspaces_dir
         for workspace in _on_database(data, database_url, lambda database: remove_user(database, name)):
             shutil.rmtree(folder / workspace, ignore_errors=True)
+    _done(name, "removed", as_json)
+
+
+def _done(name: str, what: str, as_json: bool) -> None:
+    """People see that it was done by there being no complaint; programs are told."""
+    if as_json:
+        typer.echo(json.dumps({"name": name, what: True}))
 
 
 def _password(file: Path | None) -> str:
@@ -159,6 +192,8 @@ def _password(file: Path | None) -> str:
 
 def _on_database(data: Path, url: str | None, do: Callable[[Database], Awaitable[T]]) -> T:
     """Ends the command with a sentence where it cannot be done."""
+    import asyncio
+
     from sqlalchemy.exc import DBAPIError
 
     from playcall.server.auth.passwords import UnfitPasswordError

@@ -5,19 +5,49 @@ No I/O and no clock: the same events give the same picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from ..models.event import AnyEvent, RunArtifactData, RunData, RunLogData, RunStepData, TaskData, TaskProgressData
+from ..models.event import (
+    AgentData,
+    AnyEvent,
+    PlaybookData,
+    RunArtifactData,
+    RunData,
+    RunLogData,
+    RunStepData,
+    TaskData,
+    TaskProgressData,
+    ToolData,
+)
 from ..models.ids import StepId, TaskId
-from ..models.run import StepStatus
+from ..models.run import RunStep, StepStatus
 from ..models.task import TaskStatus
+from .terminal_text import file_size, one_line
 
-__all__ = ["Bar", "Picture", "file_size", "one_line"]
+__all__ = ["Bar", "Picture", "line_of", "style_of"]
 
 _ENDED_WELL = {StepStatus.COMPLETED, StepStatus.REUSED, StepStatus.SKIPPED, TaskStatus.COMPLETED}
 _ENDED_BADLY = {StepStatus.FAILED, StepStatus.CANCELLED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+
+_STYLES: Final = {
+    "created": "dim",
+    "progress": "dim",
+    "log": "dim",
+    "changed": "dim",
+    "started": "cyan",
+    "finished": "green",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "red",
+}
+
+
+def style_of(type: str) -> str:
+    """How an event's type is coloured, by what its last word means; "" for no colour."""
+    return _STYLES.get(type.rpartition(".")[2], "")
 
 
 @dataclass(slots=True)
@@ -50,7 +80,9 @@ class Bar:
         """Beside the bar: `12/29`, or a word."""
         if self.badly or self.waiting or self.total is None:
             return self.status
-        return f"{int(self.done)}/{self.total:g}"
+        digits = 1 if self.total % 1 else 0
+        done = self.done if digits else int(self.done)  # of whole things, those that are whole
+        return f"{done:.{digits}f}/{self.total:.{digits}f}"
 
 
 @dataclass(slots=True)
@@ -69,42 +101,28 @@ class Picture:
         self._began: datetime | None = None
         self.events = 0
 
+    def know(self, steps: Iterable[RunStep]) -> None:
+        """Where the steps stand, as they were read: of what happened before, no event need come."""
+        for step in steps:
+            self._step(step.id).bar.status = step.status
+
     def take(self, event: AnyEvent) -> str:
         """Notes what the event says, and gives its line for people, without seq and type."""
         self.events += 1
         self._began = self._began or event.time
+        operation = ""
         match event.data:
-            case RunData(run=run):
-                text = f"{run.playbook_name}: {run.status}"
-                if event.type == "run.changed":
-                    text = f"{run.steps_finished} of {run.steps_total} steps finished"
-                elif run.error is not None:
-                    text += f": {run.error.message}"
             case RunStepData(step=step):
                 self._step(step.id).bar.status = step.status
-                text = f"{step.id}: {step.description or step.type}"
-                if step.ended_at is not None:
-                    text = f"{step.id} {step.status}{_after(step.started_at, step.ended_at)}"
-                    text += f": {step.error.message}" if step.error is not None else ""
             case TaskData(task=task):
-                bar = self._task(task.id, task.operation, task.step_id)
-                bar.status = task.status
-                text = f"{task.agent or 'a call'}: {task.operation}"
-                if task.ended_at is not None:
-                    text += f" {task.status}{_after(task.started_at, task.ended_at)}"
-                    text += f": {task.error.message}" if task.error is not None else ""
+                self._task(task.id, task.operation, task.step_id).status = task.status
             case TaskProgressData() as progress:
                 bar = self._task(progress.task_id, "task", progress.step_id)
                 bar.done, bar.total = progress.done, progress.total
-                of = "" if progress.total is None else f"/{progress.total:g}"
-                text = f"{bar.label} {progress.done:g}{of} {progress.message}"
-            case RunLogData(level=level, message=message):
-                text = f"{level}: {message}"
-            case RunArtifactData(artifact=artifact):
-                text = f"{artifact.name}, {file_size(artifact.size_bytes)}"
+                operation = bar.label
             case _:
-                text = ""
-        return one_line(text)
+                pass
+        return line_of(event, operation)
 
     def elapsed_seconds(self, event: AnyEvent) -> float:
         """Since the first event, by the backend's clock."""
@@ -138,21 +156,52 @@ class Picture:
         return bar
 
 
+def line_of(event: AnyEvent, operation: str = "") -> str:
+    """What an event says, for people; "" where its type and data mean nothing to this version.
+
+    Args:
+        operation: What its task does, where the event itself does not say it.
+    """
+    match event.data:
+        case RunData(run=run):
+            text = f"{run.playbook_name}: {run.status}"
+            if event.type == "run.changed":
+                text = f"{run.steps_finished} of {run.steps_total} steps finished"
+            elif run.error is not None:
+                text += f": {run.error.message}"
+        case RunStepData(step=step):
+            text = f"{step.id}: {step.description or step.type}"
+            if step.ended_at is not None:
+                text = f"{step.id} {step.status}{_after(step.started_at, step.ended_at)}"
+                text += f": {step.error.message}" if step.error is not None else ""
+        case TaskData(task=task):
+            text = f"{task.agent or 'a call'}: {task.operation}"
+            if task.ended_at is not None:
+                text += f" {task.status}{_after(task.started_at, task.ended_at)}"
+                text += f": {task.error.message}" if task.error is not None else ""
+        case TaskProgressData() as progress:
+            of = "" if progress.total is None else f"/{progress.total:g}"
+            text = f"{operation} {progress.done:g}{of} {progress.message}"
+        case RunLogData(level=level, message=message):
+            text = f"{level}: {message}"
+        case RunArtifactData(artifact=artifact):
+            text = f"{artifact.name}, {file_size(artifact.size_bytes)}"
+        case AgentData(agent=agent):
+            text = f"{agent.name}: {agent.state}"
+        case PlaybookData(playbook=playbook):
+            text = f"{playbook.name}, version {playbook.version}"
+        case ToolData(tool=tool):
+            text = f"{tool.name}, {tool.kind}"
+        case _:
+            text = ""
+    return one_line(text)
+
+
 def _share(task: Bar) -> float:
     """How much of the task is done; one that has not ended is never quite 1, whatever it says of itself."""
     if task.well:
         return 1
     return 0.99 * min(1.0, task.done / task.total) if task.total else 0
-
-
-def one_line(text: str) -> str:
-    """The text without what a terminal would obey: a file's name may hold anything."""
-    return "".join(character if character.isprintable() else "?" for character in text).strip()
-
-
-def file_size(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count} bytes" if count < 1024 else f"{count / 1024:.1f} KiB"
 
 
 def _after(started: datetime | None, ended: datetime) -> str:

@@ -1,0 +1,1 @@
+"""What `make docs` needs beside MkDocs: hooks, how source is read, and a check of every link."""

@@ -1,0 +1,24 @@
+"""Asking before something is gone for good."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .failing import USAGE, fail
+
+__all__ = ["Yes", "confirm"]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ends the command unless `--yes` was given, or somebody says so now."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(USAGE, "there is no terminal to ask at; give --yes to do it without asking")
+    if not typer.confirm(question, err=True):
+        fail(1, "nothing was changed")

@@ -1,0 +1,37 @@
+"""What a command is about, by its id or by its name: people know names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from ..errors import InvalidArgumentError, NotFoundError
+from .failing import FAILED, fail
+
+__all__ = ["Named", "by_id_or_name"]
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def by_id_or_name(
+    get: Callable[[str], NamedT], candidates: Callable[[], Iterable[NamedT]], wanted: str, *, noun: str
+) -> NamedT:
+    """The one with this id, or else with exactly this name; names are unique for their owner.
+
+    Args:
+        candidates: Those among which the name is looked for.
+        noun: What it is, for the sentence that ends the command where there is none.
+    """
+    try:
+        return get(wanted)
+    except (NotFoundError, InvalidArgumentError):  # many a name is no part of a path, and so no id
+        found = next((each for each in candidates() if each.name == wanted), None)
+    if found is None:
+        fail(FAILED, f"no {noun} has the id or the name {wanted!r}")
+    return found

@@ -1,0 +1,40 @@
+"""A run's artifacts as an HTML table with links; names are escaped, whatever they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from playcall.dashboard.files import artifact_link
+from playcall.dashboard.html_table import html_table
+from playcall.models import Artifact
+
+__all__ = ["as_html", "size"]
+
+
+def as_html(run_id: str, artifacts: Sequence[Artifact]) -> str:
+    """The links have `download`, so that a browser never leaves the page, also where the backend cannot be had."""
+    return html_table(
+        ("name", "size", "type", "made by", ""),
+        [
+            (
+                f"<code>{escape(each.name)}</code>",
+                size(each.size_bytes),
+                escape(each.media_type),
+                escape(each.step_id or "uploaded"),
+                f"<a href='{escape(artifact_link(run_id, each.name))}' download='{escape(each.name.rpartition('/')[2])}'>"
+                "Download</a>",
+            )
+            for each in artifacts
+        ],
+    )
+
+
+def size(count: int) -> str:
+    """`512 B`, `1.4 kB`, `200.0 MB`: powers of ten, as file managers have it."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1_000 or unit == "TB":
+            break
+        value /= 1_000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -1,0 +1,69 @@
+"""Streamlit's tables and charts with types that say what we give them: theirs name libraries that have none."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import streamlit as st
+
+__all__ = ["Rows", "chart", "chosen_cell", "graph", "table"]
+
+Rows = Sequence[Mapping[str, object]]
+
+ROW_PIXELS: Final = 35
+HEIGHT_PIXELS: Final = 460
+
+
+def table(
+    rows: Rows,
+    *,
+    key: str | None = None,
+    order: Iterable[str] | None = None,
+    columns: Mapping[str, Any] | None = None,  # Any: what `st.column_config` makes, which has no public name
+    height: int | None = None,
+) -> None:
+    """Rows as a table that can be sorted and searched; every text in it is text. As high as its rows, up to a bound."""
+    st.dataframe(
+        list(rows),
+        key=key,
+        hide_index=True,
+        column_order=order,
+        column_config=columns,
+        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
+    )
+
+
+def chosen_cell(
+    rows: Rows,
+    *,
+    key: str,
+    order: Iterable[str] | None = None,
+    columns: Mapping[str, Any] | None = None,  # Any: as above
+    height: int | None = None,
+) -> int | None:
+    """As `table`, and the index of the row that was clicked; None while none was."""
+    state = st.dataframe(
+        list(rows),
+        key=key,
+        hide_index=True,
+        column_order=order,
+        column_config=columns,
+        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
+        on_select="rerun",
+        selection_mode="single-cell",
+    )
+    cells = state.selection.get("cells", [])
+    return cells[0][0] if cells else None
+
+
+def chart(spec: dict[str, Any], *, key: str | None = None, alt: str | None = None) -> None:
+    """A Vega-Lite chart as wide as its place; its data are in it."""
+    st.vega_lite_chart(spec=spec, width="stretch", key=key, alt=alt)
+
+
+def graph(dot: str, *, alt: str | None = None) -> None:
+    """A picture in Graphviz's language. The browser draws it, by code that came with Streamlit."""
+    st.graphviz_chart(dot, width="content", alt=alt)

@@ -1,0 +1,48 @@
+"""Which playbooks and runs are looked for: what is typed and chosen above a list, applied to what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from playcall.models import Playbook, Run
+
+__all__ = ["PlaybookWish", "RunWish", "agents_of", "tags_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybookWish:
+    """Text in the name or description, whatever its case; a tag; an agent. What is empty or None is not asked for."""
+
+    text: str = ""
+    tag: str | None = None
+    agent: str | None = None
+
+    def fits(self, playbook: Playbook) -> bool:
+        text = self.text.strip().casefold()
+        return (
+            (text in playbook.name.casefold() or text in playbook.description.casefold())
+            and (self.tag is None or self.tag in playbook.tags)
+            and (self.agent is None or self.agent in playbook.agents)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunWish:
+    """A status; a playbook, by its id."""
+
+    status: str | None = None
+    playbook_id: str | None = None
+
+    def fits(self, run: Run) -> bool:
+        return (self.status is None or run.status == self.status) and (
+            self.playbook_id is None or run.playbook_id == self.playbook_id
+        )
+
+
+def tags_of(playbooks: Iterable[Playbook]) -> Sequence[str]:
+    return sorted({tag for playbook in playbooks for tag in playbook.tags})
+
+
+def agents_of(playbooks: Iterable[Playbook]) -> Sequence[str]:
+    return sorted({agent for playbook in playbooks for agent in playbook.agents})

@@ -1,0 +1,49 @@
+"""What every page has: its place in the navigation, the badge, and the page itself.
+
+Beside the pages, not above them: Streamlit takes a folder `pages` beside its script for pages of its own, which have no frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from playcall.dashboard.badge import show_badge
+from playcall.dashboard.connection import refuse_without_client
+from playcall.dashboard.showing import PLAYBOOKS
+
+PAGES = Path(__file__).parent
+
+st.set_page_config(
+    page_title="playcall", page_icon=str(PAGES.parent / "icon.svg"), layout="wide", initial_sidebar_state=230
+)
+st.html(
+    "<style>[data-testid=stMainBlockContainer]{padding:2.2rem 2.5rem 3rem}[data-testid=stSidebarHeader]{height:2.5rem}"
+    "[data-testid=stForm] label p{font-weight:600}"
+    ".st-key-playcall_new_yaml textarea{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.85rem}</style>"
+)
+
+page = st.navigation(
+    [
+        st.Page(PAGES / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "playbooks")
+        for name, title, icon in (
+            ("playbooks", "Playbooks", ":material/menu_book:"),
+            ("run", "Run", ":material/play_arrow:"),
+            ("runs", "Runs", ":material/timeline:"),
+            ("agents", "Agents", ":material/smart_toy:"),
+            ("tasks", "Tasks", ":material/checklist:"),
+            ("tools", "Tools", ":material/build:"),
+            ("events", "Events", ":material/bolt:"),
+            ("status", "Status", ":material/monitor_heart:"),
+        )
+        if (PAGES / f"{name}.py").is_file()
+    ]
+)
+with st.sidebar:
+    show_badge()
+refuse_without_client()
+if page.url_path not in ("", "run") and (meant := st.query_params.get("playbook")):
+    # The first page's links have no path, so in a tab of their own they lead to the page that they were on.
+    st.switch_page(PLAYBOOKS, query_params={"playbook": meant})
+page.run()

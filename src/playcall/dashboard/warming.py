@@ -1,0 +1,42 @@
+"""What the server does before its first browser comes, so that the first page is as quick as the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from playcall.dashboard import collection, connection
+from playcall.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import streamlit as st
+
+__all__ = ["warm"]
+
+SLOW: Final = ("altair", "pandas", "pyarrow")
+"""What Streamlit imports with the first table or chart: half a second and more."""
+
+
+@asynccontextmanager
+async def warm(app: st.App) -> AsyncGenerator[dict[str, Any] | None]:  # Any: Streamlit's own word for what it keeps
+    """The server's life: the client is made at its start, and closed at its end."""
+    warming = asyncio.create_task(asyncio.to_thread(_warm))
+    try:
+        yield None
+    finally:
+        await warming
+        await asyncio.to_thread(connection.close)
+
+
+def _warm() -> None:
+    for name in SLOW:
+        import_module(name)
+    try:
+        following = connection.following()
+    except ConfigurationError:
+        return  # every page says so
+    collection.playbooks(following)
+    collection.runs(following)

@@ -1,0 +1,129 @@
+"""A command in a terminal of its own, as a person has it: a pseudo-terminal, and a screen that is looked at."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+import pyte
+
+__all__ = ["CTRL_C", "Terminal"]
+
+CTRL_C: Final = "\x03"
+PATIENCE_SECONDS: Final = 60.0
+"""A machine may be busy; nothing is waited for that does not come sooner."""
+
+
+class Terminal:
+    """`playcall` with these arguments. Closed at the end of a `with`, whatever the command is doing."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        columns: int = 90,
+        rows: int = 24,
+        cwd: Path | None = None,
+    ) -> None:
+        self._screen = pyte.HistoryScreen(columns, rows, history=5_000)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master, slave = pty.openpty()
+        self._resize(columns, rows)
+        self.written = b""
+        """Every byte that the command wrote, control codes and all."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "playcall", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=cwd,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "", **environment},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is on the screen."""
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines).rstrip()
+
+    @property
+    def scrolled(self) -> str:
+        """What has left the screen at its top."""
+        above = [
+            "".join(line[at].data for at in range(self._screen.columns)).rstrip() for line in self._screen.history.top
+        ]
+        return "\n".join(above)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._resize(columns, rows)
+        self._screen.resize(rows, columns)
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def until(self, true: Callable[[str], bool] | str, *, seconds: float = PATIENCE_SECONDS) -> str:
+        """Reads until the screen shows this text, or fulfils this; returns the screen."""
+        holds = true if callable(true) else lambda text: true in text
+        ends_at = time.monotonic() + seconds
+        while not holds(self.text):
+            if time.monotonic() > ends_at:
+                raise AssertionError(f"{true!r} did not come in {seconds:g} s; the screen is:\n{self.text}")
+            if not self._read(0.1) and self.process.poll() is not None and not self._read(0):
+                if holds(self.text):
+                    break
+                raise AssertionError(f"the command has ended without {true!r}; the screen is:\n{self.text}")
+        return self.text
+
+    def ended(self, *, seconds: float = PATIENCE_SECONDS) -> int:
+        """Reads to the command's end; returns its exit status."""
+        ends_at = time.monotonic() + seconds
+        while self._read(0.1) or self.process.poll() is None:
+            if time.monotonic() > ends_at:
+                raise AssertionError(f"the command goes on after {seconds:g} s; the screen is:\n{self.text}")
+        return self.process.wait()
+
+    def _read(self, seconds: float) -> bool:
+        """Whether something came."""
+        readable, _, _ = select.select([self._master], [], [], seconds)
+        if not readable:
+            return False
+        try:
+            came = os.read(self._master, 65_536)
+        except OSError as error:
+            if error.errno == errno.EIO:  # nobody has the other end any more
+                return False
+            raise
+        self.written += came
+        self._stream.feed(came)
+        return bool(came)
+
+    def _resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

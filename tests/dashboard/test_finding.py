@@ -1,0 +1,49 @@
+"""What is looked for above a list."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from playcall.dashboard.finding import PlaybookWish, RunWish, agents_of, tags_of
+from playcall.models import Playbook, Run
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STORED: dict[str, Any] = {"version": 1, "created_at": NOW, "updated_at": NOW}
+PLAYBOOK = Playbook.model_validate(
+    {"id": "p", "name": "Board Report", "description": "for the ÄLDERS", "tags": ["b", "a"], "agents": ["Z", "Y"], "steps": [], **STORED}
+)  # fmt: skip
+RUN = Run.model_validate(
+    {"id": "r", "playbook_id": "p", "playbook_name": "P", "playbook_version": 1, "status": "running", "steps_total": 1, "steps_finished": 0, **STORED}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wish", "fits"),
+    [
+        (PlaybookWish(), True),
+        (PlaybookWish(text=" board "), True),
+        (PlaybookWish(text="älders"), True),
+        (PlaybookWish(text="other"), False),
+        (PlaybookWish(tag="a"), True),
+        (PlaybookWish(tag="c"), False),
+        (PlaybookWish(agent="Z"), True),
+        (PlaybookWish(text="board", tag="a", agent="X"), False),
+    ],
+)
+def test_a_playbook_is_found_by_text_tag_and_agent_together(wish: PlaybookWish, fits: bool) -> None:
+    assert wish.fits(PLAYBOOK) is fits
+
+
+@pytest.mark.parametrize(
+    ("wish", "fits"),
+    [(RunWish(), True), (RunWish("running", "p"), True), (RunWish("failed"), False), (RunWish(playbook_id="q"), False)],
+)
+def test_a_run_is_found_by_status_and_playbook(wish: RunWish, fits: bool) -> None:
+    assert wish.fits(RUN) is fits
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    assert (tags_of([PLAYBOOK, PLAYBOOK]), agents_of([PLAYBOOK])) == (["a", "b"], ["Y", "Z"])
