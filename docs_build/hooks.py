@@ -16,13 +16,16 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
-__all__ = ["on_files", "on_page_markdown"]
+__all__ = ["on_files", "on_page_content", "on_page_markdown"]
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 LINK: Final = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+)(?=\)|#)")
 NAMED: Final = re.compile(r"\[`?[\w./-]+\.md`?\]\((?P<target>[\w./-]+\.md)(?P<anchor>#[^)]*)?\)")
 TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
+TEST: Final = re.compile(r"(?<=<code>)test_\w+(?=</code>)")
+WIDE: Final = {"index.md": ["navigation", "toc"], "tutorial/index.md": ["navigation"]}
+"""Pages that have nothing beside them; here, because a code host would show it at their head."""
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml"}
 
 
@@ -42,6 +45,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leads such links to those pages, and gives others their titles."""
 
+    page.meta["hide"] = WIDE.get(page.file.src_uri, [])
+
     def led(match: re.Match[str]) -> str:
         target = _outside(page.file.src_uri, match[1])
         if target is None:
@@ -54,6 +59,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return match[0] if title is None else f"[{title[1]}]({match['target']}{match['anchor'] or ''})"
 
     return NAMED.sub(named, LINK.sub(led, markdown))
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lets the name of a test, which is a sentence, break between its words."""
+    return TEST.sub(lambda name: name[0].replace("_", "_<wbr>"), html)
 
 
 def _outside(src_uri: str, link: str) -> Path | None:

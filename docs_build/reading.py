@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from typing import Final
+
 import griffe
 
-__all__ = ["Faces"]
+__all__ = ["Reading"]
+
+NEVER_MADE_BY_CALLERS: Final = re.compile(
+    r"playcall\.(services\.\w+_service|services\.live|status\.\w+|realtime\.(feed|registration)|faces)\."
+    r"|playcall\.services\.resource\.Resource(Parts)?$"
+)
+"""Classes whose objects are given, so how they are made is nobody's business."""
+SHORT: Final = 30
 
 
-class Faces(griffe.Extension):
-    """Shows a method that serves two faces as what it is called with, and defaults as the values that they have."""
-
-    def on_function(self, *, func: griffe.Function, **kwargs: object) -> None:
-        first = next(iter(func.parameters), None)
-        if first is not None and first.name == "self":
-            first.annotation = None
+class Reading(griffe.Extension):
+    """Shows methods as they are called, defaults as the values that they have, and a model as a list of its fields."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: object) -> None:
-        self._walk(pkg)
+        for cls in _classes(pkg):
+            if NEVER_MADE_BY_CALLERS.match(cls.path):
+                cls.members.pop("__init__", None)
+            if cls.path.startswith("playcall.models."):
+                _list_fields(cls)
+        _give_verbs(pkg["services.api_client"])
+        for function in _functions(pkg):
+            _as_called(function)
 
-    def _walk(self, where: griffe.Module | griffe.Class) -> None:
-        for member in where.members.values():
-            if isinstance(member, griffe.Module | griffe.Class):
-                self._walk(member)
-            elif isinstance(member, griffe.Function):
-                for parameter in member.parameters:
-                    if isinstance(parameter.default, griffe.ExprName) and parameter.default.name.isupper():
-                        parameter.default = _value(member.module, parameter.default.name) or parameter.default
+
+def _give_verbs(module: griffe.Module) -> None:
+    """Shows the verbs of a client as the methods that their descriptors make them."""
+    client, request, told = module["APIClient"], module["_request"], module["AwaitingVerb"].docstring
+    for name, member in list(client.members.items()):
+        if not isinstance(member, griffe.Attribute) or not str(member.value).startswith("_Verb("):
+            continue
+        taken = [griffe.Parameter("self"), *list(request.parameters)[2:]]
+        method = griffe.Function(name, parameters=griffe.Parameters(*taken), returns=request.returns, parent=client)
+        about = told.value.split("\n", 1)
+        said = f"`{name.upper()} path`: the answer read into `into`; without it, whatever JSON comes.\n{about[1]}"
+        method.docstring = griffe.Docstring(said, parent=method, parser=told.parser, parser_options=told.parser_options)
+        client.members[name] = method
+
+
+def _as_called(function: griffe.Function) -> None:
+    for parameter in function.parameters:
+        if parameter.name == "self":
+            parameter.annotation = None
+        elif isinstance(parameter.default, griffe.ExprName) and parameter.default.name.isupper():
+            parameter.default = _value(function.module, parameter.default.name) or parameter.default
 
 
 def _value(module: griffe.Module, name: str) -> str | None:
@@ -37,4 +63,40 @@ def _value(module: griffe.Module, name: str) -> str | None:
     except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
         return None
     value = found.value if isinstance(found, griffe.Attribute) else None
-    return str(value) if value is not None and len(str(value)) <= 30 else None
+    return str(value) if value is not None and len(str(value)) <= SHORT else None
+
+
+def _list_fields(cls: griffe.Class) -> None:
+    """Adds to the docstring what stands in the class, as griffe would read it if we had written it twice."""
+    lines = [
+        f"    {name}: {_about(member)}"
+        for name, member in cls.members.items()
+        if isinstance(member, griffe.Attribute) and not name.startswith("_") and name != "model_config"
+    ]
+    if lines:
+        said = "" if cls.docstring is None else f"{cls.docstring.value}\n\n"
+        cls.docstring = griffe.Docstring(f"{said}Attributes:\n" + "\n".join(lines), parent=cls)
+
+
+def _about(field: griffe.Attribute) -> str:
+    said = "" if field.docstring is None else " ".join(field.docstring.value.split())
+    if field.value is None:
+        return said or "always there."
+    shown = str(field.value)
+    return f"`{shown}`{'. ' if said else ''}{said}" if len(shown) <= SHORT else said or "may be left out."
+
+
+def _classes(module: griffe.Module) -> Iterator[griffe.Class]:
+    for member in module.members.values():
+        if isinstance(member, griffe.Module):
+            yield from _classes(member)
+        elif isinstance(member, griffe.Class):
+            yield member
+
+
+def _functions(where: griffe.Module | griffe.Class) -> Iterator[griffe.Function]:
+    for member in where.members.values():
+        if isinstance(member, griffe.Module | griffe.Class):
+            yield from _functions(member)
+        elif isinstance(member, griffe.Function):
+            yield member

@@ -63,7 +63,7 @@ def test_a_narrow_terminal_shows_each_agent_whole(live: LiveBackend, client: Pla
     with Terminal("agents", "list", "--newest-first", "-n", "1", environment=where, columns=40) as terminal:
         assert terminal.ended() == 0
         assert made.id in terminal.lines
-        assert "日本語の読み手と書き手のための長い名" in terminal.text.replace(" ", "")
+        assert made.name in "".join(terminal.text.split())
     with Terminal("agents", "list", environment=where, columns=120) as terminal:
         assert terminal.ended() == 0
         assert terminal.lines[0].split() == ["ID", "NAME", "STATE", "TYPE", "TOOLS"]

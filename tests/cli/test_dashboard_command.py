@@ -132,8 +132,8 @@ def test_a_server_that_ends_by_itself_ends_the_command(
     playcall: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.py"
-    broken.write_text("import streamlit as st\napp = st.App('not_there.py')\n")
+    broken.write_text("import os\nimport streamlit as st\napp = st.App(__file__)\nos._exit(7)\n")
     monkeypatch.setattr(module, "APP", broken)
     done = playcall("dashboard", "--port=0")
     assert done.returncode == 1
-    assert "playcall: the dashboard could not be started: its process ended with status" in done.stderr
+    assert "playcall: the dashboard could not be started: its process ended with status 7\n" in done.stderr

@@ -78,11 +78,11 @@ def test_on_a_terminal_the_picture_changes_in_its_place() -> None:
     with LiveBackend() as backend:
         where = {"PLAYCALL_URL": backend.url, "PLAYCALL_API_KEY": backend.api_key}
         with Terminal("status", "--watch", environment=where, columns=40) as terminal:
-            terminal.until(lambda screen: "online" in screen and " ms" in screen and "connected" in screen)
+            terminal.until(lambda screen: "online" in screen and " ms" in screen and "events    ready" in screen)
             backend.kill()
             terminal.until("offline")
             backend.restart()
             terminal.until("online")
-            assert terminal.text.count("backend") == 1
+            assert terminal.text.count("state ") == 1
             terminal.type(CTRL_C)
             assert terminal.ended() == 130

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .failing import USAGE, fail
+from .failing import FAILED, INTERRUPTED, USAGE, fail
 
 __all__ = ["Yes", "confirm"]
 
@@ -20,5 +20,9 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(USAGE, "there is no terminal to ask at; give --yes to do it without asking")
-    if not typer.confirm(question, err=True):
-        fail(1, "nothing was changed")
+    try:
+        sure = typer.confirm(question, err=True)
+    except typer.Abort:
+        fail(INTERRUPTED, "interrupted; nothing was changed")
+    if not sure:
+        fail(FAILED, "nothing was changed")

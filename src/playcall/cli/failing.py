@@ -68,7 +68,7 @@ def in_one_sentence(*, explain: bool = False, source: Source | None = None) -> G
         fail(FAILED, sentence, because=error if explain else None)
     except PlaycallError as error:
         fail(FAILED, error.message, because=error if explain else None)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the second is Ctrl-C at a question
         fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:
         quiet_pipe()

@@ -22,7 +22,7 @@ def as_html(run_id: str, artifacts: Sequence[Artifact]) -> str:
                 size(each.size_bytes),
                 escape(each.media_type),
                 escape(each.step_id or "uploaded"),
-                f"<a href='{escape(artifact_link(run_id, each.name))}' download='{escape(each.name.rpartition('/')[2])}'>"
+                f"<a style='color:#2563eb' href='{escape(artifact_link(run_id, each.name))}' download='{escape(each.name.rpartition('/')[2])}'>"
                 "Download</a>",
             )
             for each in artifacts

@@ -7,7 +7,6 @@ from typing import Final, Literal
 import streamlit as st
 
 from playcall.dashboard.connection import client, heal
-from playcall.dashboard.plain import plain
 from playcall.errors import ConfigurationError
 from playcall.status import ConnectionState
 
@@ -42,5 +41,5 @@ def show_badge() -> None:
         latency = "no answer yet" if status.latency_p50_ms is None else f"{status.latency_p50_ms:.0f} ms"
         times = "1 reconnect" if status.reconnects == 1 else f"{status.reconnects} reconnects"
         st.caption(f"{latency} · {times}")
-        st.caption(plain(made.url), wrap=False)
+        st.text(made.url)
     heal()

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
 
-__all__ = ["Rows", "chart", "chosen_cell", "graph", "table"]
+__all__ = ["Rows", "chart", "chosen_cell", "clickable", "graph", "table"]
 
 Rows = Sequence[Mapping[str, object]]
 
@@ -57,6 +57,38 @@ def chosen_cell(
     )
     cells = state.selection.get("cells", [])
     return cells[0][0] if cells else None
+
+
+def clickable(
+    rows: Rows,
+    ids: Sequence[str],
+    on_click: Callable[[str], object],
+    *,
+    key: str,
+    order: Iterable[str] | None = None,
+    columns: Mapping[str, Any] | None = None,  # Any: as above
+    height: int | None = None,
+) -> None:
+    """As `table`; `on_click` gets the id of the row that was clicked, before anything is drawn.
+
+    It is the row that stood there when it was drawn: rows that move meanwhile do not make another one of it.
+    """
+
+    def clicked() -> None:
+        cells = st.session_state[key]["selection"].get("cells", [])
+        if cells:
+            on_click(ids[cells[0][0]])
+
+    st.dataframe(
+        list(rows),
+        key=key,
+        hide_index=True,
+        column_order=order,
+        column_config=columns,
+        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
+        on_select=clicked,
+        selection_mode="single-cell",
+    )
 
 
 def chart(spec: dict[str, Any], *, key: str | None = None, alt: str | None = None) -> None:

@@ -1,13 +1,13 @@
-"""Which playbooks and runs are looked for: what is typed and chosen above a list, applied to what is known."""
+"""Which playbooks, runs, tasks and tools are looked for: what is typed and chosen above a list, applied to what is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from playcall.models import Playbook, Run
+from playcall.models import Playbook, Run, Task, Tool
 
-__all__ = ["PlaybookWish", "RunWish", "agents_of", "tags_of"]
+__all__ = ["PlaybookWish", "RunWish", "TaskWish", "ToolWish", "agents_of", "tags_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,33 @@ def tags_of(playbooks: Iterable[Playbook]) -> Sequence[str]:
 
 def agents_of(playbooks: Iterable[Playbook]) -> Sequence[str]:
     return sorted({agent for playbook in playbooks for agent in playbook.agents})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWish:
+    """A status; an agent, by its id; a run, by its id."""
+
+    status: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+
+    def fits(self, task: Task) -> bool:
+        return (
+            (self.status is None or task.status == self.status)
+            and (self.agent_id is None or task.agent_id == self.agent_id)
+            and (self.run_id is None or task.run_id == self.run_id)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolWish:
+    """Text in the name or description, whatever its case; a kind."""
+
+    text: str = ""
+    kind: str | None = None
+
+    def fits(self, tool: Tool) -> bool:
+        text = self.text.strip().casefold()
+        return (text in tool.name.casefold() or text in tool.description.casefold()) and (
+            self.kind is None or tool.kind == self.kind
+        )

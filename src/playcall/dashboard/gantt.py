@@ -110,9 +110,9 @@ def gantt(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "x": {
                 "field": "from",
                 "type": "quantitative",
-                "title": "seconds",
+                "title": None,
                 "scale": {"domain": [0, longest * ROOM_FOR_TEXT]},
-                "axis": {"grid": True, "tickCount": 8},
+                "axis": {"grid": True, "tickCount": 8, "labelExpr": "datum.label + ' s'"},
             },
             "x2": {"field": "to"},
             "color": {

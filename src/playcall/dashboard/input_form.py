@@ -29,7 +29,7 @@ class Ask(StrEnum):
 
     LINE = "line"
     LINES = "lines"
-    SECRET = "secret"
+    HIDDEN = "hidden"
     """A line that is not shown."""
     YES_NO = "yes_no"
     CHOICE = "choice"
@@ -103,17 +103,27 @@ def _hint(spec: InputSpec) -> str:
         InputType.LIST: "a list",
         InputType.OBJECT: "an object, as JSON",
     }[spec.type]
-    unit = {InputType.STRING: " characters", InputType.LIST: " items", InputType.OBJECT: " keys"}.get(spec.type, "")
-    of = ", " if not unit else ", of "
+    unit = {InputType.STRING: "character", InputType.LIST: "item", InputType.OBJECT: "key"}.get(spec.type, "")
+    of = ", of " if unit else ", "
     match spec.min, spec.max:
         case None, None:
             return named
         case low, None:
-            return f"{named}{of}at least {low:g}{unit}"
+            return f"{named}{of}at least {_amount(low, unit)}"
         case None, high:
-            return f"{named}{of}at most {high:g}{unit}"
+            return f"{named}{of}at most {_amount(high, unit)}"
         case low, high:
-            return f"{named}{of}{low:g} to {high:g}{unit}"
+            return f"{named}{of}{'' if low == high else f'{_figure(low)} to '}{_amount(high, unit)}"
+
+
+def _amount(bound: float, unit: str) -> str:
+    """`1 item`, `5 items`; a bare figure where there is no unit."""
+    return f"{_figure(bound)} {unit}{'' if bound == 1 else 's'}" if unit else _figure(bound)
+
+
+def _figure(bound: float) -> str:
+    """As somebody would type it."""
+    return str(int(bound)) if math.isfinite(bound) and bound == int(bound) else str(bound)
 
 
 def _shown(value: object) -> str:
@@ -238,9 +248,9 @@ def _json_problem(error: ValueError) -> str:
 
 def _size_problem(spec: InputSpec, size: float, what: str) -> str | None:
     if spec.min is not None and size < spec.min:
-        return f"has to be at least {spec.min:g}{what}"
+        return f"has to be at least {_figure(spec.min)}{what}"
     if spec.max is not None and size > spec.max:
-        return f"has to be at most {spec.max:g}{what}"
+        return f"has to be at most {_figure(spec.max)}{what}"
     return None
 
 

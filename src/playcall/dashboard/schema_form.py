@@ -20,6 +20,9 @@ __all__ = ["WHOLE", "Parameter", "fields_of_schema", "parameters_of", "read_para
 
 WHOLE: Final = "parameters"
 """The field that takes a JSON object of parameters, where they have no fields of their own. No parameter's name: see `_whole`."""
+_WHOLE: Final = InputSpec(type=InputType.OBJECT, required=False)
+LONG_CHARACTERS: Final = 1_000
+"""What may be as long as this is typed in a box of several lines."""
 DEEPEST: Final = 8
 """References that are followed one into the other."""
 
@@ -82,7 +85,9 @@ def parameters_of(schema: JsonObject, defaults: Mapping[str, object] | None = No
         kind = field.hint
         if field.shown_choices and field.ask is Ask.CHOICE:
             kind = "one of " + ", ".join(field.shown_choices)
-        rows.append(Parameter(field.name, kind, field.required, _json(default), str(described.get("description") or "")))
+        rows.append(
+            Parameter(field.name, kind, field.required, _json(default), str(described.get("description") or ""))
+        )
     return tuple(rows)
 
 
@@ -96,8 +101,6 @@ def read_parameters(fields: Sequence[Field], typed: Mapping[str, object]) -> Rea
 
 
 # --- one of them ------------------------------------------------------------------------------------------------------
-
-_WHOLE: Final = InputSpec(type=InputType.OBJECT, required=False)
 
 
 def _whole(taken: set[str], more: bool) -> Field:
@@ -117,6 +120,8 @@ def _field(name: str, described: JsonObject, required: bool, given: Mapping[str,
         return replace(field_of(name, unknown), required=required, hint=_with(about, f"{_named(described)}, as JSON"),
                        initial="" if default is None else _json(default), placeholder=_placeholder(described))  # fmt: skip
     field = field_of(name, spec)
+    if field.ask is Ask.LINE and spec.type is InputType.STRING and spec.max is not None and spec.max >= LONG_CHARACTERS:
+        field = replace(field, ask=Ask.LINES)
     return replace(field, hint=field.hint + _more_bounds(described))
 
 
@@ -179,7 +184,11 @@ def _at(schema: JsonObject, reference: str) -> JsonObject:
 
 def _named(described: JsonObject) -> str:
     kind = described.get("type")
-    options = [str(cast("JsonObject", each).get("type", "?")) for each in _items(described.get("anyOf")) if isinstance(each, dict)]
+    options = [
+        str(cast("JsonObject", each).get("type", "?"))
+        for each in _items(described.get("anyOf"))
+        if isinstance(each, dict)
+    ]
     if isinstance(kind, str):
         return {"array": "a list", "object": "an object"}.get(kind, kind)
     return " or ".join(options) or "any value"
@@ -192,7 +201,11 @@ def _placeholder(described: JsonObject) -> str:
 def _more_bounds(described: JsonObject) -> str:
     """What is beyond an input's own bounds: for people, since only the backend checks it."""
     said = ""
-    for key, word in (("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than"), ("multipleOf", "a multiple of")):
+    for key, word in (
+        ("exclusiveMinimum", "more than"),
+        ("exclusiveMaximum", "less than"),
+        ("multipleOf", "a multiple of"),
+    ):
         if described.get("type") == "number" and (bound := _number(described.get(key))) is not None:
             said += f", {word} {bound:g}"
     for key, words in (("pattern", "matching"), ("format", "a")):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from html import escape
 from typing import Final, Literal
 
 import streamlit as st
 
 from playcall.dashboard.connection import show_error
 from playcall.dashboard.following import Followed
-from playcall.dashboard.plain import plain
+from playcall.dashboard.plain import cut, plain
 
 __all__ = [
     "AGENTS",
+    "EVENTS",
     "PLAYBOOKS",
     "RUN",
     "RUNS",
+    "TASKS",
+    "TOOLS",
     "ago",
     "ready",
     "show_status",
@@ -29,6 +33,15 @@ PLAYBOOKS: Final = "playbooks.py"
 RUN: Final = "run.py"
 RUNS: Final = "runs.py"
 AGENTS: Final = "agents.py"
+TASKS: Final = "tasks.py"
+TOOLS: Final = "tools.py"
+EVENTS: Final = "events.py"
+
+TAGS_SHOWN: Final = 8
+_TAG: Final = (
+    "display:inline-block;margin:0 .4rem .2rem 0;padding:.05rem .5rem;border-radius:.6rem;font-size:.8rem;"
+    "background:rgba(112,72,232,.12);color:#6741d9"
+)
 
 Colour = Literal["red", "orange", "blue", "green", "violet", "gray"]
 
@@ -74,10 +87,9 @@ def show_status(status: str) -> None:
 
 
 def show_tags(tags: list[str]) -> None:
+    """As HTML: around a badge's text Streamlit puts a directive, which brackets in it break, escaped or not."""
     if tags:
-        with st.container(horizontal=True, gap="small"):
-            for tag in tags[:8]:
-                st.badge(plain(tag), color="violet")
+        st.html("".join(f"<span style='{_TAG}'>{escape(cut(tag, 40))}</span>" for tag in tags[:TAGS_SHOWN]))
 
 
 def ready(model: Followed) -> bool:

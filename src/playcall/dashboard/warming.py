@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 from playcall.dashboard import collection, connection
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["warm"]
 
-SLOW: Final = ("altair", "pandas", "pyarrow")
-"""What Streamlit imports with the first table or chart: half a second and more."""
+SLOW: Final = ("altair", "pandas", "pyarrow", "PIL.Image", "PIL.ExifTags", "streamlit.material_icon_names")
+"""What Streamlit imports with the first table, chart or icon: half a second and more."""
+NO_PART: Final = "app"
+"""Of our modules the one that is the server itself."""
 
 
 @asynccontextmanager
@@ -32,7 +36,8 @@ async def warm(app: st.App) -> AsyncGenerator[dict[str, Any] | None]:  # Any: St
 
 
 def _warm() -> None:
-    for name in SLOW:
+    ours = [each.name for each in iter_modules([str(Path(__file__).parent)]) if each.name != NO_PART]
+    for name in (*SLOW, *(f"playcall.dashboard.{each}" for each in ours)):
         import_module(name)
     try:
         following = connection.following()

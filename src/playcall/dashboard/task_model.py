@@ -1,0 +1,89 @@
+"""One task as it stands, with what its agent's model is writing: read once, then moved by its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from playcall import Playcall
+from playcall.dashboard.following import Closable, Followed, Following
+from playcall.models import AnyEvent, Task
+from playcall.models.event import TaskData, TaskDeletedData, TaskOutputDeltaData, TaskProgressData
+from playcall.models.topic import task_topic
+from playcall.realtime.items import Gap
+
+__all__ = ["TaskModel", "task_model"]
+
+TEXT_KEPT: Final = 20_000
+"""Characters of what is being written, the last; all of it is the task's output in the end."""
+
+
+class TaskModel(Followed):
+    """`task` is None until it was read; `text` is the model's turn that is being written."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self.task: Task | None = None
+        self.progress: TaskProgressData | None = None
+        self.text = ""
+        self._round = -1
+        self._written = 0
+        """Characters of the round so far, also those that are no longer kept."""
+
+    def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
+        self.replace(client.tasks.get(self.task_id))
+        if not self.over:
+            # What happened before the subscription stood is seen by reading it once more.
+            with client.events.subscribe(task_topic(self.task_id), on_gap="yield") as feed:
+                closing(feed)
+                self.replace(client.tasks.get(self.task_id))
+                for item in feed:
+                    if isinstance(item, Gap):
+                        self.replace(client.tasks.get(self.task_id))
+                    else:
+                        self.take(item)
+                    if self.over:
+                        break
+        with self.lock:
+            self.over = True
+            self.version += 1
+
+    def replace(self, task: Task) -> None:
+        with self.lock:
+            self._take_task(task)
+            self.moved()
+
+    def take(self, event: AnyEvent) -> None:
+        """One event of the task's topic."""
+        with self.lock:
+            match event.data:
+                case TaskData(task=task):
+                    self._take_task(task)
+                case TaskProgressData() as progress:
+                    self.progress = progress
+                case TaskOutputDeltaData() as delta:
+                    self._take_text(delta)
+                case TaskDeletedData():
+                    self.over = True
+                case _:
+                    return
+            self.moved()
+
+    def _take_task(self, task: Task) -> None:
+        if self.task is not None and self.task.version > task.version:
+            return
+        self.task = task
+        if task.ended_at is not None:
+            self.over, self.progress, self.text = True, None, ""
+
+    def _take_text(self, delta: TaskOutputDeltaData) -> None:
+        if delta.round != self._round or delta.offset == 0:
+            self._round, self._written, self.text = delta.round, delta.offset, ""
+        new = delta.text[max(0, self._written - delta.offset) :]
+        self.text = (self.text + new)[-TEXT_KEPT:]
+        self._written = max(self._written, delta.offset + len(delta.text))
+
+
+def task_model(following: Following, task_id: str) -> TaskModel:
+    return following.look(f"task:{task_id}", lambda: TaskModel(task_id))
