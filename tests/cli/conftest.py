@@ -39,7 +39,10 @@ def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def live() -> Iterator[LiveBackend]:
     """One for all tests of commands: each uses names of its own."""
-    with LiveBackend() as running, Playcall(running.url, auth=ApiKey(running.api_key)) as client:
+    with (
+        LiveBackend(options=["--enable-shell"]) as running,
+        Playcall(running.url, auth=ApiKey(running.api_key)) as client,
+    ):
         client.agents.create({"name": "Reader", "tools": ["text.stats", "wait"]})
         yield running
 
@@ -84,3 +87,9 @@ def process(live: LiveBackend, tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def live_environment(live: LiveBackend) -> dict[str, str]:
+    """For a process that the test holds itself."""
+    return {**os.environ, "PLAYCALL_URL": live.url, "PLAYCALL_API_KEY": live.api_key}

@@ -68,15 +68,15 @@ _SOURCE: Final = textwrap.dedent(
 
     class LinesParameters(Parameters):
         lines: int
-        first: int = 0
+        text: str = "line {} of the quarterly report has been read, and its figures agree"
 
 
     @tool("show.lines", LinesParameters)
     async def lines(parameters, context):
         """Writes log lines, of all levels in turns, no faster than a log takes them."""
         levels = [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR]
-        for number in range(parameters.first, parameters.first + parameters.lines):
-            context.log(levels[number % 4], f"line {number} of the quarterly report has been read, and its figures agree")
+        for number in range(parameters.lines):
+            context.log(levels[number % 4], parameters.text.replace("{}", str(number)))
             if number % 100 == 99:
                 await asyncio.sleep(0.06)
         return {"lines": parameters.lines}

@@ -72,7 +72,8 @@ def test_what_users_wrote_is_text_on_every_page(
     )
     run = desk.at_gate(
         HOSTILE[:180],
-        {"use": "files.write", "path": "[a](b) **c**.txt", "content": HOSTILE},
+        {"use": "files.write", "path": "<img src=x> **a** [b](c).txt", "content": HOSTILE},
+        {"use": "show.lines", "lines": 4, "text": HOSTILE},
         {"use": "wait", "seconds": 0, "message": HOSTILE},
         description=HOSTILE,
         tags=[TAG],

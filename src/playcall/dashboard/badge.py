@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Final, Literal
 
 import streamlit as st
 
-from playcall.dashboard.connection import client, heal
+from playcall.dashboard.connection import client, following, heal
+from playcall.dashboard.monitoring import keep_true
 from playcall.errors import ConfigurationError
 from playcall.status import ConnectionState
 
@@ -28,12 +30,13 @@ _SHOWN: Final[dict[ConnectionState, tuple[_Colour, str]]] = {
 
 @st.fragment(run_every=BADGE_SECONDS)
 def show_badge() -> None:
-    """Reads what the client knows: no request is made for it."""
+    """Reads what the client knows: no request is made to draw it."""
     try:
         made = client()
     except ConfigurationError:
         st.badge("not configured", color="red", icon=":material/settings:")
         return
+    keep_true(following())
     status = made.status.current
     colour, icon = _SHOWN[status.state]
     with st.container(key="playcall_badge", gap=None):
@@ -41,5 +44,6 @@ def show_badge() -> None:
         latency = "no answer yet" if status.latency_p50_ms is None else f"{status.latency_p50_ms:.0f} ms"
         times = "1 reconnect" if status.reconnects == 1 else f"{status.reconnects} reconnects"
         st.caption(f"{latency} · {times}")
-        st.text(made.url)
+        # As text that can be copied: Markdown would make a link of it.
+        st.html(f"<span style='font-size:.8rem;opacity:.65;overflow-wrap:anywhere'>{escape(made.url)}</span>")
     heal()

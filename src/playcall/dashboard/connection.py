@@ -22,7 +22,7 @@ from playcall.dashboard.following import Following
 from playcall.dashboard.plain import plain
 from playcall.errors import PlaycallError, RealtimeError, ServerError, TransportError
 from playcall.http.hooks import AttemptEnd, AttemptStart
-from playcall.status import BlockingMonitor, ConnectionState
+from playcall.status import ConnectionState
 from playcall.timeline import Attempt
 
 __all__ = [
@@ -40,14 +40,10 @@ __all__ = [
 
 DEADLINE_SECONDS: Final = 10.0
 """What a page or a click waits for the backend; somebody sits in front of it."""
-PROBE_SECONDS: Final = 2.0
-"""How soon a silence is looked into. While events flow their heartbeats say enough, and nothing is asked."""
 HEAL_PAUSE_SECONDS: Final = 2.0
 """A page that failed is not run again sooner, however well the connection seems to be."""
 FAILED_AT: Final = "playcall_failed_at"
 """In the session: when a part of the page was last left out because the backend could not be had (`time.monotonic()`)."""
-
-
 ATTEMPTS_KEPT: Final = 1_000
 
 
@@ -65,7 +61,6 @@ class SeenAttempt:
 class _Held:
     client: Playcall
     following: Following
-    monitor: BlockingMonitor
     attempts: deque[SeenAttempt]
 
 
@@ -87,7 +82,7 @@ def _holding() -> _Held:
                 )
 
             made = Playcall(deadline_seconds=DEADLINE_SECONDS, hooks=[see])
-            _held = _Held(made, Following(made), made.status.monitor(idle_seconds=PROBE_SECONDS), attempts)
+            _held = _Held(made, Following(made), attempts)
         return _held
 
 
@@ -113,7 +108,6 @@ def close() -> None:
         held, _held = _held, None
     if held is not None:
         held.following.close()
-        held.monitor.close()
         held.client.close()
 
 

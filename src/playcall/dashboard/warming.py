@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
-from playcall.dashboard import collection, connection
+from playcall.dashboard import collection, connection, monitoring
 from playcall.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ def _warm() -> None:
     except ConfigurationError:
         return  # every page says so
     collection.playbooks(following)
-    collection.runs(following)
+    monitoring.keep_true(following)

@@ -1,0 +1,95 @@
+"""A FastAPI service that does something once for each run that has ended, though it may be killed at any moment.
+
+    PLAYCALL_URL=… PLAYCALL_API_KEY=… LEDGER=ledger.sqlite3 uvicorn service:app
+
+What it does is to write a line into its own database. The line and the event's place in the log are committed together:
+after a crash both are there or neither is, and the service goes on after the place that it finds. What was said while it
+was away is not missed, because the backend keeps it.
+
+`GET /ledger` gives the lines, `GET /health` how far the service has come; 503 with the reason where it cannot go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal
+
+import aiosqlite
+from fastapi import FastAPI, Request, Response
+
+from playcall import AsyncPlaycall, Cursor
+from playcall.models.event import AnyEvent, RunData
+from playcall.models.ids import EventId
+
+TOPIC = "runs"
+TYPES = ["run.completed", "run.failed", "run.cancelled"]
+TABLES = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS ledger (event_id TEXT NOT NULL, run_id TEXT NOT NULL, playbook TEXT NOT NULL, status TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS place (topic TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL, event_id TEXT);
+"""
+
+
+async def read_place(database: aiosqlite.Connection) -> Cursor | Literal["start"]:
+    async with database.execute("SELECT epoch, seq, event_id FROM place WHERE topic = ?", (TOPIC,)) as rows:
+        row = await rows.fetchone()
+    if row is None:
+        return "start"
+    epoch, seq, event_id = row
+    return Cursor(epoch, seq, EventId(event_id) if event_id else None)
+
+
+async def take(database: aiosqlite.Connection, event: AnyEvent, place: Cursor) -> None:
+    """The work, and that it is done, in one transaction."""
+    if isinstance(event.data, RunData):
+        run = event.data.run
+        line = (event.id, run.id, run.playbook_name, run.status)
+        await database.execute("INSERT INTO ledger VALUES (?, ?, ?, ?)", line)
+    at = (TOPIC, place.epoch, place.seq, place.event_id)
+    await database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", at)
+    await database.commit()
+
+
+async def consume(client: AsyncPlaycall, database: aiosqlite.Connection) -> None:
+    start = await read_place(database)
+    async with client.events.subscribe(TOPIC, types=TYPES, start=start) as feed:
+        async for event in feed:
+            if feed.cursor is not None:
+                await take(database, event, feed.cursor)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    path = os.environ.get("LEDGER", "ledger.sqlite3")
+    # A connection to write and one to read: a line that is not committed yet is nobody's business.
+    async with aiosqlite.connect(path) as writing, aiosqlite.connect(path) as reading, AsyncPlaycall() as client:
+        await writing.executescript(TABLES)
+        consuming = asyncio.create_task(consume(client, writing))
+        app.state.reading, app.state.consuming, app.state.client = reading, consuming, client
+        yield
+        consuming.cancel()
+        with suppress(asyncio.CancelledError):
+            await consuming
+
+
+app = FastAPI(title="Ledger", lifespan=lifespan)
+
+
+@app.get("/ledger")
+async def ledger(request: Request) -> list[dict[str, Any]]:
+    async with request.app.state.reading.execute("SELECT * FROM ledger ORDER BY rowid") as rows:
+        names = [column[0] for column in rows.description]
+        return [dict(zip(names, row, strict=True)) for row in await rows.fetchall()]
+
+
+@app.get("/health")
+async def health(request: Request, response: Response) -> dict[str, Any]:
+    consuming: asyncio.Task[None] = request.app.state.consuming
+    if consuming.done() and not consuming.cancelled():
+        response.status_code = 503
+        return {"status": "stopped", "why": str(consuming.exception())}
+    place = await read_place(request.app.state.reading)
+    return {"status": "ok", "place": str(place), "events": str(request.app.state.client.events.picture.state)}
