@@ -70,6 +70,14 @@ class Terminal:
         return [line.rstrip() for line in self._screen.display]
 
     @property
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """The same, character by character, with their styles."""
+        return [
+            [line[at] for at in range(self._screen.columns)]
+            for line in map(self._screen.buffer.__getitem__, range(self._screen.lines))
+        ]
+
+    @property
     def text(self) -> str:
         return "\n".join(self.lines).rstrip()
 
@@ -80,6 +88,12 @@ class Terminal:
             "".join(line[at].data for at in range(self._screen.columns)).rstrip() for line in self._screen.history.top
         ]
         return "\n".join(above)
+
+    def read(self, seconds: float) -> None:
+        """Whatever comes in this time."""
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            self._read(left)
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())

@@ -90,9 +90,11 @@ def test_what_users_wrote_is_text_on_every_page(
         tab.main.get_by_role("tab", name=part).click()
         assert_text(tab, f"the playbook's {part}")
     tab.open_run(run)
-    for part in ("Logs", "Tasks", "Artifacts", "Inputs and output"):
-        tab.section(part).settled()
+    for part, text in (("Logs", "**bold**"), ("Artifacts", "**a** [b](c).txt"), ("Inputs and output", "**bold**")):
+        tab.section(part).sees(text)
         assert_text(tab, f"the run's {part}")
+    tab.section("Tasks").settled()
+    assert_text(tab, "the run's tasks")
     assert_well(tab, dashboard)
     tab.open("Playbooks").sees("1 playbook")
     shown = tab.main.inner_text().replace(WORD_JOINER, "")
@@ -102,5 +104,6 @@ def test_what_users_wrote_is_text_on_every_page(
 
 def assert_text(tab: Tab, where: str) -> None:
     """Nothing of what users wrote was read as anything else."""
+    print(where, tab.key("playcall_log").evaluate_all("es => es.map(e=>e.innerHTML)"))
     assert tab.page.locator(MARKS).count() == 0, where
     assert tab.page.title() != "owned", where

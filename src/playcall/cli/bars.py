@@ -51,4 +51,5 @@ def _drawn(bar: Bar) -> ProgressBar:
         completed=bar.done if running else 0,
         pulse=running and not bar.total,
         complete_style="cyan",
+        pulse_style="cyan",
     )

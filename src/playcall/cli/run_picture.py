@@ -6,7 +6,7 @@ No I/O and no clock: the same events give the same picture.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -62,6 +62,8 @@ class Bar:
     status: str = "pending"
     done: float = 0
     total: float | None = None
+    agent: str = ""
+    """Who does it, which tells apart the tasks of a step that are one operation of several agents."""
 
     @property
     def well(self) -> bool:
@@ -115,7 +117,7 @@ class Picture:
             case RunStepData(step=step):
                 self._step(step.id).bar.status = step.status
             case TaskData(task=task):
-                self._task(task.id, task.operation, task.step_id).status = task.status
+                self._task(task.id, task.operation, task.step_id, task.agent or "").status = task.status
             case TaskProgressData() as progress:
                 bar = self._task(progress.task_id, "task", progress.step_id)
                 bar.done, bar.total = progress.done, progress.total
@@ -141,16 +143,18 @@ class Picture:
             if step.bar.well and step.bar.total is None:
                 step.bar.done, step.bar.total = 1, 1
             rows.append(step.bar)
-            rows.extend(tasks if len(tasks) > 1 else [])
+            if len(tasks) > 1:
+                same = len({task.label for task in tasks}) < len(tasks)
+                rows.extend(replace(task, label=f"{task.agent}: {task.label}") if same else task for task in tasks)
         return rows
 
     def _step(self, id: StepId) -> _Step:
         return self._steps.setdefault(id, _Step(Bar(id)))
 
-    def _task(self, id: TaskId, operation: str, step: StepId | None) -> Bar:
+    def _task(self, id: TaskId, operation: str, step: StepId | None, agent: str = "") -> Bar:
         bar = self._tasks.get(id)
         if bar is None:
-            bar = self._tasks[id] = Bar(one_line(operation), level=1)
+            bar = self._tasks[id] = Bar(one_line(operation), level=1, agent=one_line(agent))
             if step is not None:
                 self._step(step).tasks[id] = bar
         return bar
