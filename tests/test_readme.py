@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from playcall.testing import LiveBackend
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -53,3 +56,45 @@ def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
 def test_each_face_is_shown_in_about_fifteen_lines() -> None:
     for block in blocks("python")[:2]:
         assert len(block.splitlines()) <= 16
+
+
+def test_every_cell_of_the_comparison_that_claims_something_leads_somewhere() -> None:
+    table = [line for line in README.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+    for claim, ours, *theirs in rows:
+        assert len(theirs) == 4, claim
+        links = re.findall(r"\]\(([^)#]+)", f"{claim} {ours}")
+        if ours.startswith(("[yes", "[both")) or "performance" in claim:
+            assert links, f"{claim}: nothing backs it"
+        for link in links:
+            assert (ROOT / link).is_file(), f"{claim}: there is no {link}"
+
+
+FIGURES = {
+    ("http_async", "http-async-get-32", "aiohttp"): {
+        "playcall": "1.32",
+        "httpx": "13.0",
+        "httpx2": "5.97",
+        "openai": "10.7",
+    },
+    ("http_blocking", "http-blocking-1", "httpx2"): {"playcall (uvloop)": "0.84", "httpx": "1.13", "urllib3": "0.72"},
+    ("realtime", "realtime-1", "websockets, json.loads"): {
+        "playcall, async iterator": "1.32",
+        "centrifuge-python": "0.60",
+    },
+    ("realtime", "realtime-100", "websockets, json.loads"): {
+        "playcall, async iterator": "0.56",
+        "centrifuge-python": "0.21",
+    },
+}
+
+
+@pytest.mark.parametrize("where", FIGURES, ids=lambda where: where[1])
+def test_the_figures_are_those_that_were_measured(where: tuple[str, str, str]) -> None:
+    module, key, against = where
+    tables = json.loads((ROOT / "bench" / "results.json").read_text())[module]["results"]["tables"]
+    [rows] = [table["rows"] for table in tables if table["key"] == key]
+    for row, said in FIGURES[where].items():
+        ratio = median(ours / theirs for ours, theirs in zip(rows[row], rows[against], strict=True))
+        assert f"{ratio:.{1 if ratio >= 10 else 2}f}" == said, row
+        assert said in README, f"the README says something else of {row}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from playwright.sync_api import expect
 
 from playcall.testing import LiveBackend
 
@@ -24,7 +25,7 @@ HOSTILE: Final = (
 """HTML, Markdown, and what Streamlit has of its own."""
 WORD_JOINER: Final = "\u2060"
 """Is not seen, and keeps what stands on both sides of it from being read as one."""
-TAG: Final = "<b>x</b> **y** :red[z] ]( [ \\ https://example.org"
+TAG: Final = "<b>x</b> **y** :red[z] ]( [ \\ $a$"
 MARKS: Final = ", ".join(
     (
         "img[src=x]",
@@ -66,8 +67,8 @@ def test_every_page_of_a_user_who_has_nothing_yet_is_drawn_without_a_fault(
 def test_what_users_wrote_is_text_on_every_page(
     desk: Desk, dashboard: DashboardProcess, open_tab: OpenTab, tmp_path: Path
 ) -> None:
-    desk.client.agents.create({"name": HOSTILE[:100], "description": HOSTILE, "tools": ["wait"]})
-    desk.client.tools.register(
+    agent = desk.client.agents.create({"name": HOSTILE[:100], "description": HOSTILE, "tools": ["wait"]})
+    tool = desk.client.tools.register(
         {"name": "hostile", "kind": "http", "description": HOSTILE, "url": "http://127.0.0.1:1/"}
     )
     run = desk.at_gate(
@@ -90,20 +91,36 @@ def test_what_users_wrote_is_text_on_every_page(
         tab.main.get_by_role("tab", name=part).click()
         assert_text(tab, f"the playbook's {part}")
     tab.open_run(run)
-    for part, text in (("Logs", "**bold**"), ("Artifacts", "**a** [b](c).txt"), ("Inputs and output", "**bold**")):
-        tab.section(part).sees(text)
+    shown = {
+        "Logs": tab.key("playcall_log").get_by_text("**bold**").first,
+        "Artifacts": tab.artifact("**a** [b](c).txt"),
+        "Inputs and output": tab.main.get_by_test_id("stCode").get_by_text("**bold**").first,
+    }
+    for part, place in shown.items():
+        tab.section(part)
+        expect(place).to_be_visible()
         assert_text(tab, f"the run's {part}")
     tab.section("Tasks").settled()
     assert_text(tab, "the run's tasks")
+    task = next(iter(desk.client.tasks.list(run=run.id)))
+    for address in (
+        f"agents?agent={agent.id}",
+        f"tools?tool={tool.id}",
+        f"tasks?task={task.id}",
+        f"events?topic=run:{run.id}",
+    ):
+        tab.page.goto(f"{tab.url}/{address}")
+        expect(tab.main.get_by_role("heading", level=1)).to_be_visible()
+        tab.settled()
+        assert_text(tab, address)
     assert_well(tab, dashboard)
     tab.open("Playbooks").sees("1 playbook")
-    shown = tab.main.inner_text().replace(WORD_JOINER, "")
+    read = tab.main.inner_text().replace(WORD_JOINER, "")
     for text in (HOSTILE[:50], TAG):
-        assert text in shown, "it reads as it was written"
+        assert text in read, "it reads as it was written"
 
 
 def assert_text(tab: Tab, where: str) -> None:
     """Nothing of what users wrote was read as anything else."""
-    print(where, tab.key("playcall_log").evaluate_all("es => es.map(e=>e.innerHTML)"))
     assert tab.page.locator(MARKS).count() == 0, where
     assert tab.page.title() != "owned", where

@@ -80,3 +80,13 @@ def test_a_retry_leads_to_the_new_run_and_waits_for_the_end_of_the_old(desk: Des
     assert again.run_id is not None
     assert desk.client.runs.get(again.run_id).retry_of == seen.id
     do(desk.client, "cancel", desk.client.runs.get(again.run_id))
+
+
+def test_two_clicks_on_retry_make_one_run(desk: Desk) -> None:
+    seen = desk.at_gate("Work")
+    do(desk.client, "cancel", seen)
+    desk.ended(seen)
+    first = do(desk.client, "retry", seen, command="one")
+    second = do(desk.client, "retry", seen, command="one")
+    assert first.run_id == second.run_id
+    do(desk.client, "cancel", desk.client.runs.get(str(first.run_id)))

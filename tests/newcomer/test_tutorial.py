@@ -107,7 +107,7 @@ def test_a_newcomer_gets_from_nothing_to_a_live_page(wheel: Path, tmp_path: Path
                 if line.startswith(("streamlit run", "playcall dashboard")):
                     shows_a_page(line, second, folder, environment | {"PLAYCALL_API_KEY": key})
                     continue
-                answers = {"API key": key} if line == "playcall login" else {}
+                answers = {"API key: ": key} if line == "playcall login" else {}
                 said = second.run(line.replace("pk_…", key), answers=answers)
                 if line == "playcall whoami":
                     assert "admin" in said

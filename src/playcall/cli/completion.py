@@ -66,6 +66,8 @@ def profile_names(incomplete: str) -> list[str]:
 def _asked(
     ctx: typer.Context, incomplete: str, ids: Callable[[Playcall], Iterable[tuple[str, Named | str]]]
 ) -> Completions:
+    from rich.markup import escape
+
     from ..client import Playcall
     from ..errors import PlaycallError
     from .target import resolve
@@ -78,7 +80,8 @@ def _asked(
             found: Completions = []
             for each, named in ids(client):
                 if each.startswith(incomplete):
-                    found.append((each, one_line(named if isinstance(named, str) else named.name)))
+                    # Typer reads what stands beside an id as Rich's markup.
+                    found.append((each, escape(one_line(named if isinstance(named, str) else named.name))))
                 if len(found) == MOST:
                     break
             return found

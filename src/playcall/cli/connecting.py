@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from .completion import profile_names
 from .failing import in_one_sentence
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ ProfileName = Annotated[
         "--profile",
         metavar="NAME",
         help="Where and as whom, as stored by playcall login; else PLAYCALL_PROFILE, or the last one signed in to.",
+        autocompletion=profile_names,
         rich_help_panel=CONNECTION,
     ),
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 3.0
 """What one look may take."""
 PROBE_SECONDS: Final = 5.0
 """How soon a silence is looked into; while events' heartbeats come, nothing is asked."""

@@ -18,6 +18,7 @@ from typing import Final
 import streamlit as st
 
 from playcall import Playcall
+from playcall.dashboard.changes import Changes, SeenChange
 from playcall.dashboard.following import Following
 from playcall.dashboard.plain import plain
 from playcall.errors import PlaycallError, RealtimeError, ServerError, TransportError
@@ -33,6 +34,7 @@ __all__ = [
     "following",
     "heal",
     "recent_attempts",
+    "recent_changes",
     "refuse_without_client",
     "show_error",
     "show_uncaught",
@@ -62,6 +64,7 @@ class _Held:
     client: Playcall
     following: Following
     attempts: deque[SeenAttempt]
+    changes: Changes
 
 
 _making = threading.Lock()
@@ -82,7 +85,7 @@ def _holding() -> _Held:
                 )
 
             made = Playcall(deadline_seconds=DEADLINE_SECONDS, hooks=[see])
-            _held = _Held(made, Following(made), attempts)
+            _held = _Held(made, Following(made), attempts, Changes(made))
         return _held
 
 
@@ -99,6 +102,11 @@ def following() -> Following:
 def recent_attempts() -> tuple[SeenAttempt, ...]:
     """Of all calls of this process, the oldest first. Raises: as `client`."""
     return tuple(_holding().attempts.copy())
+
+
+def recent_changes() -> tuple[SeenChange, ...]:
+    """Of the states of the connection and of the events' own, the oldest first. Raises: as `client`."""
+    return _holding().changes.seen()
 
 
 def close() -> None:

@@ -34,8 +34,16 @@ def actions_for(run: Run) -> frozenset[Action]:
     return frozenset({"cancel", "pause"})
 
 
-def do(client: Playcall, action: Action, before: Run) -> Said:
-    """Asks for it. `before` is the run as whoever clicked saw it. Raises: PlaycallError: it could not be asked for."""
+def do(client: Playcall, action: Action, before: Run, *, command: str | None = None) -> Said:
+    """Asks for it.
+
+    Args:
+        before: The run as whoever clicked saw it.
+        command: An idempotency key for a retry, so that two clicks make one.
+
+    Raises:
+        PlaycallError: it could not be asked for.
+    """
     try:
         match action:
             case "cancel":
@@ -45,7 +53,7 @@ def do(client: Playcall, action: Action, before: Run) -> Said:
             case "resume":
                 run = client.runs.resume(before.id)
             case "retry":
-                run = client.runs.retry(before.id)
+                run = client.runs.retry(before.id, idempotency_key=command)
                 return Said("The run was retried: this is the new one.", run_id=run.id)
     except RunEndedError:
         now = client.runs.get(before.id)

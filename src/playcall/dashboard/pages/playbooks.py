@@ -67,8 +67,13 @@ def check() -> None:
 
 def create() -> None:
     text = st.session_state.get(NEW) or ""
+    if "playbook" in st.query_params:
+        return  # a second click: it was created by the first
     forget(PLACE)
     st.session_state.pop(MISTAKES, None)
+    if not text.strip():
+        say(PLACE, "There is nothing to create yet: write a playbook, or upload one.", "wrong")
+        return
     try:
         made = client().playbooks.create_from_yaml(text)
     except InvalidRequestError as error:

@@ -14,8 +14,10 @@ from playcall.errors import InvalidRequestError, PlaycallError
 from playcall.models import Playbook
 
 PLACE = "run"
-# In the session: the run that was made.
+# In the session: the run that was made, and by which form; and the form that was left for it. A second click that was
+# made before the page could be left is the same command, so the form is done only when it is seen again.
 STARTED = "playcall_run_started"
+LEFT = "playcall_run_left"
 
 
 def form_of(playbook: Playbook) -> FormView:
@@ -36,8 +38,7 @@ def start(playbook: Playbook) -> None:
     except PlaycallError as error:
         say(PLACE, error)
     else:
-        form.done()
-        st.session_state[STARTED] = run.id
+        st.session_state[STARTED] = run.id, form.place
 
 
 def show_form(playbook: Playbook) -> None:
@@ -62,9 +63,11 @@ def choose() -> None:
         st.query_params["playbook"] = chosen
 
 
-started = st.session_state.pop(STARTED, None)
-if started is not None:
-    st.switch_page(RUNS, query_params={"run": started})
+if STARTED in st.session_state:
+    made, st.session_state[LEFT] = st.session_state.pop(STARTED)
+    st.switch_page(RUNS, query_params={"run": made})
+if LEFT in st.session_state:
+    FormView(st.session_state.pop(LEFT), ()).done()
 
 st.title("Run")
 known = collection.playbooks(following())

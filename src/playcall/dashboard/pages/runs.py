@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -110,7 +111,8 @@ def took(run: Run, now: datetime) -> str:
 def act(action: Action, run: Run) -> None:
     place = f"run:{run.id}"
     try:
-        said = do(client(), action, run)
+        command: str = st.session_state.setdefault(f"playcall_command:{place}", uuid.uuid4().hex)
+        said = do(client(), action, run, command=f"dashboard-{command}")
     except PlaycallError as error:
         say(place, error)
         return
@@ -127,6 +129,7 @@ def show_live(model: RunModel, ticking: bool) -> None:
         st.switch_page(RUNS, query_params={"run": go_to})
     if not ready(model) or (run := model.run) is None:
         return
+    st.session_state.pop(f"playcall_command:run:{run.id}", None)
     if ticking and model.over:
         settle(f"run:{run.id}")
         st.rerun()  # for the last time: nothing moves any more

@@ -1,0 +1,166 @@
+"""Events: the tail of a topic as it grows, and what each event holds."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import streamlit as st
+
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.drawing import clickable
+from playcall.dashboard.event_log import EventPage, earlier_events
+from playcall.dashboard.event_tail import TOPICS, EventTail, event_tail, patterns_of
+from playcall.dashboard.event_words import words_of
+from playcall.dashboard.notices import forget, say, show_notice
+from playcall.dashboard.plain import plain
+from playcall.dashboard.showing import ready, wanted
+from playcall.dashboard.task_view import show_value
+from playcall.errors import PlaycallError
+from playcall.models import AnyEvent
+
+PLACE = "events"
+TAIL_SECONDS = 1.0
+ROWS = 200
+TABLE_PIXELS = 430
+# In the session: what is looked at instead of the live tail, with how many had come by then; and the event that is open.
+HELD = "playcall_events_held"
+OPEN = "playcall_event_open"
+TOPIC = "playcall_topic"
+
+
+def hold(page: EventPage, taken: int) -> None:
+    st.session_state[HELD] = page, taken
+
+
+def go_on() -> None:
+    forget(PLACE)
+    st.session_state.pop(HELD, None)
+    st.session_state.pop(OPEN, None)
+
+
+def read_earlier(tail: EventTail, page: EventPage, taken: int) -> None:
+    forget(PLACE)
+    try:
+        earlier = earlier_events(client(), tail.topic, tail.epoch, page.before, types=tail.types, want=ROWS)
+    except PlaycallError as error:
+        say(PLACE, error)
+        return
+    hold(earlier, taken)
+    st.session_state.pop(OPEN, None)
+    if not earlier.events:
+        say(PLACE, "Nothing older is kept that matches.")
+
+
+def open_event(event: AnyEvent, page: EventPage, taken: int) -> None:
+    """The tail stands still meanwhile: otherwise the row that was clicked would move away."""
+    hold(page, taken)
+    st.session_state[OPEN] = event
+
+
+def choose_topic() -> None:
+    go_on()
+    topic = (st.session_state.get(TOPIC) or "").strip()
+    if topic:
+        st.query_params["topic"] = topic
+    else:
+        st.query_params.clear()
+
+
+def show_choice(topic: str) -> tuple[str, tuple[str, ...]]:
+    """What is followed: a topic and patterns."""
+    which, types = st.columns([1, 1])
+    st.session_state[TOPIC] = topic
+    chosen = which.selectbox(
+        "Topic, or run:ID, task:ID, agent:ID",
+        list(dict.fromkeys((*TOPICS, topic))),
+        key=TOPIC,
+        on_change=choose_topic,
+        accept_new_options=True,
+    )
+    patterns = types.text_input(
+        "Types", key="playcall_types", placeholder="all; or patterns such as *.failed, task.*", on_change=go_on
+    )
+    return (chosen or topic).strip() or topic, patterns_of(patterns or "")
+
+
+@st.fragment(run_every=TAIL_SECONDS)
+def show_tail(topic: str, types: tuple[str, ...]) -> None:
+    tail = event_tail(following(), topic, types)
+    if not ready(tail):
+        return
+    held: tuple[EventPage, int] | None = st.session_state.get(HELD)
+    page, taken = held if held is not None else (tail.page(), tail.taken)
+    show_controls(tail, page, taken, is_held=held is not None)
+    show_notice(PLACE)
+    shown = [event for event in page.events[::-1]][:ROWS]
+    if not shown:
+        st.caption("No events yet: they are shown as they come.")
+        return
+    clickable(
+        [row(event) for event in shown],
+        [str(number) for number in range(len(shown))],
+        lambda number: open_event(shown[int(number)], page, taken),
+        key=f"playcall_events:{topic}:{' '.join(types)}:{'' if held is None else page.before}",
+        columns={
+            "place": st.column_config.NumberColumn(width="small", format="%d"),
+            "time": st.column_config.TextColumn("time (UTC)", width="small"),
+            "what": st.column_config.TextColumn(width="large"),
+        },
+        height=TABLE_PIXELS,
+    )
+    opened: AnyEvent | None = st.session_state.get(OPEN)
+    if opened is not None:
+        show_event(opened)
+    else:
+        st.caption("Click a row to see all of the event.")
+
+
+def show_controls(tail: EventTail, page: EventPage, taken: int, *, is_held: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if is_held:
+            st.button("Continue", key="playcall_continue", icon=":material/play_arrow:", on_click=go_on)
+        elif not tail.over:
+            st.button("Pause", key="playcall_pause", icon=":material/pause:", on_click=hold, args=(page, taken))
+        st.button(
+            "Earlier events", key="playcall_earlier", icon=":material/arrow_upward:", on_click=read_earlier,
+            args=(tail, before_shown(page), taken), disabled=before_shown(page).before <= 0 or not tail.epoch,
+        )  # fmt: skip
+        newer = tail.taken - taken
+        if is_held:
+            state = ":orange-badge[:material/pause: paused]" + (f" {newer:,} newer" if newer else "")
+        elif tail.over:
+            state = ":gray-badge[:material/done_all: the topic has ended]"
+        else:
+            state = ":green-badge[:material/sensors: live]"
+        st.markdown(state, width="content")
+        lost = "" if not tail.lost else f" · lost for good {tail.lost} times"
+        st.caption(f"{min(len(page.events), ROWS):,} events shown · {tail.taken:,} came while watched{lost}")
+
+
+def before_shown(page: EventPage) -> EventPage:
+    """What is older than the rows that are shown."""
+    if len(page.events) <= ROWS:
+        return page
+    return EventPage((), page.events[-ROWS].seq - 1)
+
+
+def row(event: AnyEvent) -> dict[str, object]:
+    return {
+        "place": event.seq,
+        "time": f"{event.time.astimezone(UTC):%H:%M:%S.%f}"[:-3],
+        "type": event.type,
+        "what": words_of(event),
+    }
+
+
+def show_event(event: AnyEvent) -> None:
+    with st.container(border=True, key="event"):
+        st.caption(f"{plain(event.type)} · place {event.seq:,} · {event.time:%Y-%m-%d %H:%M:%S %Z} · {plain(str(event.id))}")
+        show_value(event.data)
+
+
+st.title("Events")
+asked_for = wanted("topic") or TOPICS[0]
+followed = show_choice(asked_for)
+with st.container(key="events"):
+    show_tail(*followed)
