@@ -68,8 +68,9 @@ def _value(module: griffe.Module, name: str) -> str | None:
 
 def _list_fields(cls: griffe.Class) -> None:
     """Adds to the docstring what stands in the class, as griffe would read it if we had written it twice."""
+    missing = "required." if any("RequestModel" in str(base) for base in cls.bases) else "always there."
     lines = [
-        f"    {name}: {_about(member)}"
+        f"    {name}: {_about(member, missing)}"
         for name, member in cls.members.items()
         if isinstance(member, griffe.Attribute) and not name.startswith("_") and name != "model_config"
     ]
@@ -78,10 +79,11 @@ def _list_fields(cls: griffe.Class) -> None:
         cls.docstring = griffe.Docstring(f"{said}Attributes:\n" + "\n".join(lines), parent=cls)
 
 
-def _about(field: griffe.Attribute) -> str:
+def _about(field: griffe.Attribute, missing: str) -> str:
+    """What the source says of it, and its default; `missing` where it has none."""
     said = "" if field.docstring is None else " ".join(field.docstring.value.split())
     if field.value is None:
-        return said or "always there."
+        return said or missing
     shown = str(field.value)
     return f"`{shown}`{'. ' if said else ''}{said}" if len(shown) <= SHORT else said or "may be left out."
 

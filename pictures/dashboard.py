@@ -48,7 +48,7 @@ def make(folder: Path = FOLDER) -> None:
     with _stage() as stage:
         for name, scene in SCENES.items():
             scene(stage)
-            stage.tab.page.mouse.move(0, 0)  # nothing is lit up by it
+            stage.tab.still().page.mouse.move(0, 0)  # nothing is lit up by it
             stage.tab.main.evaluate("page => page.scrollTo(0, 0)")
             size = write_small(stage.tab.page.screenshot(animations="disabled", caret="hide"), folder / f"{name}.png")
             print(f"{name}.png: {size / 1024:.0f} KiB", flush=True)
@@ -97,6 +97,17 @@ def _runs(stage: Stage) -> None:
     stage.tab.open("Runs").sees("Runs")
 
 
+def _tool(stage: Stage) -> None:
+    tool = next(each for each in stage.client.tools.list() if each.name == "text.stats")
+    tab = stage.tab
+    tab.page.goto(f"{tab.url}/tools?tool={tool.id}")
+    tab.sees_title(tool.name).fill(tab.input("text"), "the sum of the parts is the sum of the whole").fill(
+        tab.input("top"), "3"
+    )
+    tab.press("Try it")
+    expect(tab.key("result")).to_contain_text("distinct_words")
+
+
 def _page(title: str) -> Callable[[Stage], None]:
     def show(stage: Stage) -> None:
         stage.tab.go(title)
@@ -115,6 +126,7 @@ SCENES: Final[dict[str, Callable[[Stage], None]]] = {
     "dashboard-agents": _page("Agents"),
     "dashboard-tasks": _page("Tasks"),
     "dashboard-tools": _page("Tools"),
+    "dashboard-tool": _tool,
     "dashboard-events": _page("Events"),
     "dashboard-status": _page("Status"),
 }

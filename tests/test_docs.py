@@ -1,6 +1,7 @@
 """The examples of the documentation run as they stand, each page on a backend of its own.
 
 An example that begins with a comment that names a file (`# test_app.py`) is that file, and pytest runs the page's tests.
+The tutorial's files are run by `tests/newcomer`, the commands of all other pages by `tests/docs`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def files(page: str) -> dict[str, str]:
     return {named[1]: example for example in examples(page) if (named := FILE_NAME.match(example))}
 
 
-PAGES = sorted(page.name for page in DOCS.glob("*.md"))
+PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 PAGES_OF_SCRIPTS = [page for page in PAGES if scripts(page)]
 PAGES_OF_TESTS = [page for page in PAGES if any(name.startswith("test_") for name in files(page))]
 

@@ -34,7 +34,7 @@ inputs: {path: {type: strin}}
 steps:
   - id: 日本語
     type: telepathy
-  - {id: look, typ: standard, agent: Reader, operation: text.stats}
+  - {description: 日本語, id: look, type: standard, agnt: Reader, agent: Reader, operation: text.stats}
 """
 
 
@@ -70,8 +70,8 @@ def test_a_playbook_comes_from_standard_input_and_from_json(playcall: Run, tmp_p
 
 
 def test_names_are_found_exactly_and_an_id_goes_before_a_name(playcall: Run, client: Playcall, tmp_path: Path) -> None:
+    client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Find work again"))  # which is listed first
     stored = client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Find work"))
-    client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Find work again"))
     other = client.playbooks.create_from_yaml(GOOD.replace("name: Look", f"name: {stored.id}"))
     for wanted in ("Find work", stored.id):
         assert objects(playcall("playbooks", "show", wanted, "--json"))[0]["id"] == stored.id

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from playcall.cli.profiles import Profile, Profiles, check_name, config_path, load, save
@@ -47,6 +47,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20
 
 
 @given(url=text, api_key=text, api_key_id=st.none() | text)
+@example(url='"\\\x7f', api_key="\x00\n\u2028", api_key_id="😀")
 def test_any_text_survives_the_file(url: str, api_key: str, api_key_id: str | None) -> None:
     stored = Profiles({"a": Profile(url, api_key, api_key_id)}, "a")
     save(stored)

@@ -56,9 +56,10 @@ class Desk:
         playbook = self.client.playbooks.create(spec)
         return self.client.playbooks.run(playbook.id)
 
-    def at_gate(self, name: str, *before: dict[str, Any], **fields: Any) -> Run:
-        """As `run`, with a gate of one mark after these steps; returns when it waits there."""
-        run = self.run(name, *before, {"use": "show.gate", "folder": str(self.gate.folder)}, **fields)
+    def at_gate(self, name: str, *before: dict[str, Any], marks: int = 1, **fields: Any) -> Run:
+        """As `run`, with a gate of so many marks after these steps; returns when it waits there."""
+        gate = {"use": "show.gate", "folder": str(self.gate.folder), "marks": marks}
+        run = self.run(name, *before, gate, **fields)
         for event in self.client.runs.watch(run.id, start="start"):
             if isinstance(event, TaskProgress) and event.data.message.startswith("mark"):
                 return self.client.runs.get(run.id)

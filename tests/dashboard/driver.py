@@ -32,7 +32,7 @@ from tests.chromium import find_chromium, launch_arguments
 
 __all__ = ["PAGES", "WAIT_SECONDS", "Chromium", "Hold", "Tab"]
 
-WAIT_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 60.0
 """How long a condition may take to come true: a machine may be busy. It costs nothing where it comes true at once."""
 PAGES: Final = {
     "Playbooks": "",
@@ -154,6 +154,13 @@ class Tab:
         """Waits until Streamlit has drawn everything; a page with ticking parts is so between two ticks."""
         self.page.locator(_SETTLED).wait_for(state="attached")
         return self
+
+    def still(self) -> Self:
+        """Waits until nothing is shown of the time before the last click, and charts have been drawn."""
+        expect(self.page.locator("[data-stale=true]")).to_have_count(0)
+        for chart in self.main.get_by_test_id("stVegaLiteChart").all():
+            expect(chart.locator("svg, canvas").first).to_be_visible()
+        return self.settled()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

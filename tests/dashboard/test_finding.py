@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from playcall.dashboard.finding import PlaybookWish, RunWish, agents_of, tags_of
+from playcall.dashboard.finding import PlaybookWish, RunWish, agents_of, tags_of, with_older
 from playcall.models import Playbook, Run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,3 +47,14 @@ def test_a_run_is_found_by_status_and_playbook(wish: RunWish, fits: bool) -> Non
 
 def test_what_can_be_chosen_is_what_there_is() -> None:
     assert (tags_of([PLAYBOOK, PLAYBOOK]), agents_of([PLAYBOOK])) == (["a", "b"], ["Y", "Z"])
+
+
+def test_what_is_known_wins_over_what_was_asked_for_and_the_newest_are_first() -> None:
+    def at(id: str, second: int, status: str) -> Run:
+        moment = NOW.replace(second=second)
+        return RUN.model_copy(update={"id": id, "created_at": moment, "status": status})
+
+    known = [at("b", 2, "completed")]
+    asked = [at("c", 3, "running"), at("b", 2, "running"), at("a", 1, "running")]
+    found = with_older(known, asked)
+    assert [(run.id, run.status) for run in found] == [("c", "running"), ("b", "completed"), ("a", "running")]

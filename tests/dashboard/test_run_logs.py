@@ -9,8 +9,9 @@ from typing import cast
 from pydantic import TypeAdapter
 
 from playcall import Playcall
+from playcall.dashboard.event_log import MOST_SPANS, SPAN
 from playcall.dashboard.following import Following
-from playcall.dashboard.run_logs import MOST_SPANS, SPAN, LogPage, earlier_lines, hidden_below, newest_lines
+from playcall.dashboard.run_logs import LogPage, earlier_lines, hidden_below, newest_lines
 from playcall.dashboard.run_model import run_model
 from playcall.errors import EventGapError
 from playcall.models import AnyEvent, Cursor, LogLevel

@@ -48,6 +48,19 @@ def test_the_page_of_the_command_line_names_every_command() -> None:
     assert named == commands(typer.main.get_command(app))
 
 
+def test_the_page_of_the_dashboard_names_its_pages_and_options() -> None:
+    page = (DOCS / "dashboard.md").read_text()
+    frame = (ROOT / "src" / "playcall" / "dashboard" / "pages" / "frame.py").read_text()
+    _, _, table = page.partition("| page | shows |\n")
+    assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == re.findall(r'\("\w+", "(\w+)", ":material', frame)
+    command = getattr(typer.main.get_command(app), "commands")["dashboard"]  # noqa: B009 - typer gives it as a plain command
+    options = {option.opts[0]: option for option in command.params}
+    named = re.findall(r"^\| `(--[a-z-]+)` \| (\S+)?", page, re.MULTILINE)
+    assert {name for name, _ in named} == options.keys() - {"--url", "--profile", "--explain"}
+    for name, default in named:
+        assert default in (str(options[name].default), "prints"), name
+
+
 @pytest.mark.parametrize("module", ["playcall", "playcall.models", "playcall.testing"])
 def test_every_public_name_is_in_the_reference(module: str) -> None:
     shown = set(

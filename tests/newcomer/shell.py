@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import termios
 import time
@@ -47,14 +46,13 @@ class Shell:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._type("\x03")
-        self._type("exit\n")
+        # A terminal that is closed: what runs in it is told so, and so is the shell.
+        os.close(self._master)
         try:
             self._bash.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._bash.pid, signal.SIGKILL)
+            self._bash.kill()
             self._bash.wait()
-        os.close(self._master)
 
     def run(self, line: str, *, answers: Mapping[str, str] | None = None, timeout_seconds: float = 120.0) -> str:
         """Types the line, and what is to be typed when the terminal shows a text; gives what was said.

@@ -17,6 +17,7 @@ import typer
 
 from .connecting import AsJson, Explain, ProfileName, Url, connected
 from .failing import FAILED, USAGE, fail, in_one_sentence
+from .secret_prompt import ask_secret
 
 if TYPE_CHECKING:
     from ..client import Playcall
@@ -175,7 +176,7 @@ def _secret(what: str, option: str, *, piped: bool) -> str:
         return secret
     if not sys.stdin.isatty():
         fail(USAGE, f"there is no terminal to ask for the {what.lower()} at; give {option}")
-    return str(typer.prompt(what, hide_input=True, err=True))
+    return ask_secret(what)
 
 
 def _with_key(url: str, key: str) -> Profile:

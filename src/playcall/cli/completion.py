@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -73,7 +72,6 @@ def _asked(
     from .target import resolve
     from .terminal_text import one_line
 
-    logging.disable()  # a line in the middle of somebody's command helps nobody
     try:
         target = resolve(ctx.params.get("url"), ctx.params.get("profile"))
         with Playcall(target.url, auth=target.auth, deadline_seconds=DEADLINE_SECONDS) as client:

@@ -15,6 +15,7 @@ import typer
 from .confirming import Yes, confirm
 from .connecting import AsJson
 from .failing import FAILED, fail, needing_backend
+from .secret_prompt import ask_secret
 
 if TYPE_CHECKING:
     from playcall.server.store.database import Database
@@ -181,7 +182,7 @@ def _password(file: Path | None) -> str:
     if file is None:
         if not sys.stdin.isatty():
             fail(FAILED, "there is no terminal to ask for the password; give --password-file, - for standard input")
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        return ask_secret("Password", twice=True)
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:

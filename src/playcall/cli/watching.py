@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Final, Literal
 
 import typer
 
 from ..client import Playcall
-from ..errors import RunEndedError
+from ..errors import PlaycallError, RunEndedError
 from ..models.cursor import Cursor
 from ..models.run import Run, RunStep
-from ..services.run_service import RunSnapshot
+from ..services.run_service import RunItem, RunSnapshot
 from .failing import INTERRUPTED, fail
 from .terminal_text import one_line
 from .watching_view import WatchView, watch_view
@@ -56,6 +57,8 @@ class _Watching:
         self._view = view
         self._place: Cursor | None = None
         """What comes after it has not been told."""
+        self._items: Iterator[RunItem] | None = None
+        """What comes after it; kept while somebody is asked, for a new one takes an answer, and there may be none now."""
 
     def to_the_end(self) -> bool:
         """False where it was left running."""
@@ -63,8 +66,8 @@ class _Watching:
             try:
                 if self._place is None:
                     self._place = self._begin()
-                self._go_on(self._place)
-                return True
+                if self._go_on(self._place):
+                    return True
             except KeyboardInterrupt:
                 choice = self._ask()
                 if choice == "leave":
@@ -82,14 +85,23 @@ class _Watching:
         self._view.begin(snapshot.data.run, self._steps(), known=start > 0)
         return Cursor(head.epoch, start)
 
-    def _go_on(self, start: Cursor) -> None:
-        for item in self._client.runs.watch(self._run_id, start=start, on_gap="snapshot"):
+    def _go_on(self, place: Cursor) -> bool:
+        """True at the run's end; False where events are to be asked for anew."""
+        if self._items is None:
+            self._items = self._client.runs.watch(self._run_id, start=place, on_gap="snapshot")
+        for item in self._items:
             if isinstance(item, RunSnapshot):
                 self._view.lost(item, self._steps())
-                self._place = item.cursor
-            else:
+                place = item.cursor
+            elif item.seq > place.seq + 1:
+                # Ctrl-C came while one was handed over.
+                self._items = None
+                return False
+            elif item.seq > place.seq:  # else Ctrl-C came when it had been told, and before that was noted
                 self._view.event(item)
-                self._place = Cursor(start.epoch, item.seq)
+                place = Cursor(place.epoch, item.seq)
+            self._place = place
+        return True
 
     def _steps(self) -> list[RunStep]:
         return list(self._client.runs.steps(self._run_id, page_size=STEPS_A_PAGE))
@@ -117,3 +129,5 @@ class _Watching:
             self._view.say("asked to cancel; it is cancelled once its step has really ended")
         except RunEndedError:
             self._view.say("it has ended already")
+        except PlaycallError as error:
+            self._view.say(f"it could not be asked to cancel: {error.message}")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Final, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..models.event import AnyEvent, RunArtifactData, RunData, RunLogData, RunStepData
@@ -31,8 +30,8 @@ __all__ = ["WatchView", "watch_view"]
 LINES: Final = 6
 """Log lines that stay in sight; `playcall runs logs` has all."""
 LEAST_BARS: Final = 3
-NARROW: Final = 60
-"""Columns under which the badge has a line of its own, and log lines leave the time out."""
+NARROW: Final = 70
+"""Columns under which name, standing and badge have a line each, and log lines leave the time out."""
 TYPE_WIDTH: Final = 22
 LOOK_BACK: Final = 1_000
 """Events before now that a terminal is told of a run that is under way; programs and pipes are told all."""
@@ -255,12 +254,10 @@ class LiveLines:
         badge = Text(self._badge.text, self._badge.style)
         if self._console.width < NARROW:
             return [_cut(name), _cut(standing[2:]), *([_cut(badge)] if badge else [])]
-        line = Table.grid(expand=True)
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        line.add_column(no_wrap=True, ratio=1)
-        line.add_column(no_wrap=True, justify="right")
-        line.add_row(name, standing, badge)
-        return [line]
+        room = self._console.width - standing.cell_len - badge.cell_len - len("  ")
+        name.truncate(room, overflow="ellipsis")
+        space = " " * (room - name.cell_len)
+        return [_cut(Text.assemble(name, standing, space, "  ", badge))]
 
     def _took(self, run: Run) -> str:
         if run.started_at is None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from playcall.dashboard.connection import client, following, heal
 from playcall.dashboard.monitoring import keep_true
+from playcall.dashboard.status_samples import samples
 from playcall.errors import ConfigurationError
 from playcall.status import ConnectionState
 
@@ -37,6 +38,7 @@ def show_badge() -> None:
         st.badge("not configured", color="red", icon=":material/settings:")
         return
     keep_true(following())
+    samples(following())  # the page Status then has the minutes before it was opened
     status = made.status.current
     colour, icon = _SHOWN[status.state]
     with st.container(key="playcall_badge", gap=None):

@@ -75,7 +75,7 @@ def clickable(
     """
 
     def clicked() -> None:
-        cells = st.session_state[key]["selection"].get("cells", [])
+        cells: list[tuple[int, str]] = st.session_state[key]["selection"].get("cells", [])
         if cells:
             on_click(ids[cells[0][0]])
 

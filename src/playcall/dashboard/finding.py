@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
 
 from playcall.models import Playbook, Run, Task, Tool
 
-__all__ = ["PlaybookWish", "RunWish", "TaskWish", "ToolWish", "agents_of", "tags_of"]
+__all__ = ["PlaybookWish", "RunWish", "TaskWish", "ToolWish", "agents_of", "tags_of", "with_older"]
+
+
+class _Stored(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+ItemT = TypeVar("ItemT", bound=_Stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,13 @@ class RunWish:
         return (self.status is None or run.status == self.status) and (
             self.playbook_id is None or run.playbook_id == self.playbook_id
         )
+
+
+def with_older(known: Sequence[ItemT], asked: Sequence[ItemT]) -> tuple[ItemT, ...]:
+    """What is known, which is current, and after it what the backend has found beside it; the newest first."""
+    there = {item.id for item in known}
+    items = [*known, *(item for item in asked if item.id not in there)]
+    return tuple(sorted(items, key=lambda item: (item.created_at, item.id), reverse=True))
 
 
 def tags_of(playbooks: Iterable[Playbook]) -> Sequence[str]:

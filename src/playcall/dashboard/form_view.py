@@ -11,11 +11,11 @@ from typing import Final, cast
 
 import streamlit as st
 
-from playcall.dashboard.input_form import Ask, Field, Reading, problems_by_field, read
+from playcall.dashboard.input_form import TEXT, Ask, Field, Reading, problems_by_field, read
 from playcall.dashboard.mistakes import headline
 from playcall.dashboard.notices import say
 from playcall.dashboard.plain import cut, plain
-from playcall.errors import InvalidRequestError
+from playcall.errors import InvalidRequestError, NameTakenError
 
 __all__ = ["FormView"]
 
@@ -50,6 +50,11 @@ class FormView:
         st.session_state[self._problems], others = problems_by_field(error.errors, self.fields, within=within)
         if others or not error.errors:
             say(notice, "; ".join(headline(each) for each in others) or error.message, "wrong")
+
+    def taken(self, error: NameTakenError, name: str = "name") -> None:
+        """Said at the field that holds the name."""
+        said = None if error.problem is None else error.problem.detail
+        st.session_state[self._problems] = {name: said or error.message}
 
     def command(self, said: object) -> str:
         """An idempotency key, the same for the same values until the form is cleared: two clicks, or one after a lost
@@ -87,7 +92,8 @@ class FormView:
         key = self._key(asked.name)
         label = plain(asked.label or asked.name) + (" (required)" if asked.required else "")
         about = asked.spec.description if asked.spec is not None else ""
-        hint = plain(f"{about} ({asked.hint})" if about and asked.hint else about or asked.hint)
+        kind = "" if asked.hint == TEXT else asked.hint
+        hint = plain(f"{about} ({kind})" if about and kind else about or kind)
         shown = asked.shown_choices
         match asked.ask:
             case Ask.CHOICE:

@@ -17,11 +17,13 @@ from typing import Any, Final, cast
 
 from playcall.models import FieldProblem, InputSpec, InputType, JsonObject, Playbook, UnknownInput
 
-__all__ = ["Ask", "Field", "Reading", "field_of", "fields_of", "problems_by_field", "read"]
+__all__ = ["TEXT", "Ask", "Field", "Reading", "field_of", "fields_of", "problems_by_field", "read"]
 
 LONG_CHARACTERS: Final = 80
 """A default that is longer, or has lines, is edited in a box of several lines."""
 MISSING: Final = "a value is required"
+TEXT: Final = "text"
+"""The hint of what may be any text."""
 
 
 class Ask(StrEnum):
@@ -96,7 +98,7 @@ def field_of(name: str, spec: InputSpec | UnknownInput) -> Field:
 def _hint(spec: InputSpec) -> str:
     """`a list, of 1 to 5 items`"""
     named = {
-        InputType.STRING: "text",
+        InputType.STRING: TEXT,
         InputType.INTEGER: "a whole number",
         InputType.FLOAT: "a number",
         InputType.BOOLEAN: "yes or no",
@@ -105,15 +107,14 @@ def _hint(spec: InputSpec) -> str:
     }[spec.type]
     unit = {InputType.STRING: "character", InputType.LIST: "item", InputType.OBJECT: "key"}.get(spec.type, "")
     of = ", of " if unit else ", "
-    match spec.min, spec.max:
-        case None, None:
-            return named
-        case low, None:
-            return f"{named}{of}at least {_amount(low, unit)}"
-        case None, high:
-            return f"{named}{of}at most {_amount(high, unit)}"
-        case low, high:
-            return f"{named}{of}{'' if low == high else f'{_figure(low)} to '}{_amount(high, unit)}"
+    low, high = spec.min, spec.max
+    if low is not None and high is not None:
+        return f"{named}{of}{'' if low == high else f'{_figure(low)} to '}{_amount(high, unit)}"
+    if low is not None:
+        return f"{named}{of}at least {_amount(low, unit)}"
+    if high is not None:
+        return f"{named}{of}at most {_amount(high, unit)}"
+    return named
 
 
 def _amount(bound: float, unit: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import cast
 
 from playcall.models import JsonObject, Playbook
 
@@ -25,17 +25,15 @@ def as_yaml(playbook: Playbook) -> str:
     except ModuleNotFoundError:
         return json.dumps(spec, indent=2, ensure_ascii=False) + "\n"
 
-    class Dumper(yaml.SafeDumper):
-        """Texts of several lines as blocks."""
-
-        def ignore_aliases(self, data: Any) -> bool:  # Any: as it is declared there
-            return True
+    # In C it is ten times as fast, which is seen where there are 2,000 steps; it is there where libyaml is.
+    fast: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    own = cast("type[yaml.SafeDumper]", type("OwnDumper", (fast,), {}))  # what is set on it is not set for others
 
     def block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)  # pyright: ignore[reportUnknownMemberType] - the stubs leave it open
 
-    Dumper.add_representer(str, block)
-    return yaml.dump(spec, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)  # pyright: ignore[reportUnknownMemberType] - likewise
+    own.add_representer(str, block)
+    return yaml.dump(spec, Dumper=own, sort_keys=False, allow_unicode=True, width=100)  # pyright: ignore[reportUnknownMemberType] - likewise
 
 
 def _ordered(step: JsonObject) -> JsonObject:

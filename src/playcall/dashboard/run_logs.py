@@ -1,8 +1,4 @@
-"""A run's log lines from their end backwards: the log is read in spans before a place, for as long as lines are wanted.
-
-A run may have logged fifty thousand lines among other events, and only the last are looked at. The log's entries have
-consecutive places, so the span before a place can be asked for; how many of its entries are lines is seen afterwards.
-"""
+"""A run's log lines, from their end backwards."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from playcall import Playcall
-from playcall.errors import EventGapError
+from playcall.dashboard.event_log import earlier_events
 from playcall.models import AnyEvent, Cursor, LogLevel, LogLine
 from playcall.models.event import RunLogData
 from playcall.models.topic import run_topic
@@ -19,10 +15,6 @@ from playcall.models.topic import run_topic
 __all__ = ["LEVELS", "LogPage", "earlier_lines", "hidden_below", "log_line", "newest_lines"]
 
 LEVELS: Final = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR)
-SPAN: Final = 1_000
-"""Entries that are asked for at once; the backend gives no more on a page."""
-MOST_SPANS: Final = 20
-"""Spans that one reading looks through, where few entries are lines that are wanted."""
 NEWEST: Final = 300
 """Lines that a page begins with."""
 
@@ -48,26 +40,14 @@ def earlier_lines(
     Args:
         hidden: Levels that do not count.
     """
-    found: list[LogLine] = []
-    topic = run_topic(run_id)
-    for _ in range(MOST_SPANS):
-        if before <= 0 or len(found) >= want:
-            break
-        after = max(0, before - SPAN)
-        try:
-            events = client.events.history(
-                topic, Cursor(epoch, after), Cursor(epoch, before), types=["run.log"], page_size=SPAN
-            )
-            lines = [line for event in events if (line := log_line(event)) is not None]
-        except EventGapError as gap:
-            if not after < gap.resume.seq < before or gap.resume.epoch != epoch:
-                return LogPage(tuple(found), 0)  # nothing of it is kept
-            events = client.events.history(topic, gap.resume, Cursor(epoch, before), types=["run.log"], page_size=SPAN)
-            lines = [line for event in events if (line := log_line(event)) is not None]
-            after = 0
-        found = [line for line in lines if line.level not in hidden] + found
-        before = after
-    return LogPage(tuple(found), before)
+    page = earlier_events(
+        client, run_topic(run_id), epoch, before, types=["run.log"], want=want, wanted=lambda event: _shown(event, hidden)
+    )
+    return LogPage(tuple(line for event in page.events if (line := log_line(event)) is not None), page.before)
+
+
+def _shown(event: AnyEvent, hidden: Collection[str]) -> bool:
+    return isinstance(event.data, RunLogData) and event.data.level not in hidden
 
 
 def log_line(event: AnyEvent) -> LogLine | None:

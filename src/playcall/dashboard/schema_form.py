@@ -175,7 +175,7 @@ def _at(schema: JsonObject, reference: str) -> JsonObject:
     here: object = schema
     for part in reference[2:].split("/"):
         name = part.replace("~1", "/").replace("~0", "~")
-        here = cast("JsonObject", here).get(name) if isinstance(here, dict) else None
+        here = cast("dict[str, object]", here).get(name) if isinstance(here, dict) else None
     return cast("JsonObject", here) if isinstance(here, dict) else {}
 
 

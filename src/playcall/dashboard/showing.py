@@ -26,6 +26,7 @@ __all__ = [
     "show_tags",
     "status_colour",
     "status_icon",
+    "wanted",
 ]
 
 # Pages by the names that `st.page_link` and `st.switch_page` take: files beside the frame.

@@ -45,9 +45,7 @@ class Samples(Followed):
         closing(self)
         while not self._ended.is_set():
             status = client.status.current
-            self.take(
-                Sample(datetime.now(UTC), status.in_flight, status.waiting, client.events.picture.received)
-            )
+            self.take(Sample(datetime.now(UTC), status.in_flight, status.waiting, client.events.picture.received))
             self._ended.wait(PAUSE_SECONDS)
 
     def take(self, sample: Sample) -> None:

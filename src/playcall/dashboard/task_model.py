@@ -32,8 +32,9 @@ class TaskModel(Followed):
         """Characters of the round so far, also those that are no longer kept."""
 
     def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
-        self.replace(client.tasks.get(self.task_id))
-        if not self.over:
+        task = client.tasks.get(self.task_id)
+        self.replace(task)
+        if task.ended_at is None:
             # What happened before the subscription stood is seen by reading it once more.
             with client.events.subscribe(task_topic(self.task_id), on_gap="yield") as feed:
                 closing(feed)

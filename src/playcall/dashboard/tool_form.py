@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final  # Any: as InputSpec takes choices
 
 from playcall.dashboard.input_form import Ask, Field, Reading, field_of, read
 from playcall.models import InputSpec, InputType, JsonObject
 
 __all__ = ["FIELDS", "read_tool", "spec_of"]
 
-METHODS: Final = ["POST", "PUT", "PATCH", "GET", "DELETE"]
+METHODS: Final[list[Any]] = ["POST", "PUT", "PATCH", "GET", "DELETE"]
 HEADER: Final = "secret_headers"
 
 
-def _field(name: str, kind: InputType, about: str, **more: Any) -> Field:  # Any: as InputSpec takes them
-    return field_of(name, InputSpec(type=kind, description=about, **{"required": False, **more}))
+def _field(name: str, kind: InputType, about: str, *, required: bool = False) -> Field:
+    return field_of(name, InputSpec(type=kind, description=about, required=required))
 
 
 def _asked_as(ask: Ask, field: Field, label: str, placeholder: str) -> Field:
@@ -25,7 +25,9 @@ def _asked_as(ask: Ask, field: Field, label: str, placeholder: str) -> Field:
 FIELDS: Final = (
     _field("name", InputType.STRING, "What agents call it; letters, digits and _ . -", required=True),
     _field("url", InputType.STRING, "Called with the parameters as JSON", required=True),
-    _field("method", InputType.STRING, "How it is called", choices=METHODS, default="POST"),
+    field_of(
+        "method", InputSpec(type=InputType.STRING, description="How it is called", choices=METHODS, default="POST")
+    ),
     _field("description", InputType.STRING, "What it is for"),
     _field("parameters", InputType.OBJECT, "A JSON schema of what it takes; anything, if it is empty"),
     _field("defaults", InputType.OBJECT, "Parameters that every call starts from"),

@@ -15,7 +15,7 @@ from playcall.dashboard.gantt import duration
 from playcall.dashboard.notices import forget, say, show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import AGENTS, TASKS, TOOLS, Colour, ago, ready, show_status, wanted
-from playcall.errors import InvalidRequestError, NotFoundError, PlaycallError
+from playcall.errors import InvalidRequestError, NameTakenError, NotFoundError, PlaycallError
 from playcall.models import Agent, AgentState, Task
 
 PLACE = "agents"
@@ -25,6 +25,8 @@ COLUMNS = 3
 TASKS_SHOWN = 15
 # In the session: the agent that is being changed, as it was when that began.
 EDITED = "playcall_agent_edited"
+# One was made: the form is emptied when it is seen again, for a click before that is the same command.
+MADE = "playcall_agent_made"
 
 STATES: Final[dict[str, tuple[Colour, str]]] = {
     AgentState.CREATED: ("gray", ":material/schedule:"),
@@ -113,15 +115,19 @@ def create() -> None:
         made = client().agents.create(spec, idempotency_key=form.command(spec))
     except InvalidRequestError as error:
         form.refused(error, PLACE)
+    except NameTakenError as error:
+        form.taken(error)
     except PlaycallError as error:
         say(PLACE, error)
     else:
-        form.clear()
+        st.session_state[MADE] = True
         say(PLACE, f"{made.name} was created.", "done")
 
 
 def show_new() -> None:
     form = new_form()
+    if st.session_state.pop(MADE, False):
+        form.clear()
     with st.expander("New agent", icon=":material/add:", expanded=bool(form.problems)):
         if not ready(collection.tools(following())):
             return
@@ -141,7 +147,11 @@ def show_cards() -> None:
     if not ready(known):
         return
     text = st.text_input(
-        "Search", key="playcall_find_agent", placeholder="name, description or tool", icon=":material/search:", live=True
+        "Search",
+        key="playcall_find_agent",
+        placeholder="name, description or tool",
+        icon=":material/search:",
+        live=True,
     )
     looked_for = (text or "").strip().casefold()
     agents = [each for each in known.items() if any(looked_for in part.casefold() for part in words(each))]
@@ -210,6 +220,8 @@ def save(agent: Agent) -> None:
             client().agents.update(agent.id, changes)
     except InvalidRequestError as error:
         form.refused(error, place)
+    except NameTakenError as error:
+        form.taken(error)
     except PlaycallError as error:
         say(place, error)
     else:

@@ -92,7 +92,7 @@ def show_tail(topic: str, types: tuple[str, ...]) -> None:
     page, taken = held if held is not None else (tail.page(), tail.taken)
     show_controls(tail, page, taken, is_held=held is not None)
     show_notice(PLACE)
-    shown = [event for event in page.events[::-1]][:ROWS]
+    shown = page.events[::-1][:ROWS]
     if not shown:
         st.caption("No events yet: they are shown as they come.")
         return
@@ -155,7 +155,9 @@ def row(event: AnyEvent) -> dict[str, object]:
 
 def show_event(event: AnyEvent) -> None:
     with st.container(border=True, key="event"):
-        st.caption(f"{plain(event.type)} · place {event.seq:,} · {event.time:%Y-%m-%d %H:%M:%S %Z} · {plain(str(event.id))}")
+        st.caption(
+            f"{plain(event.type)} · place {event.seq:,} · {event.time:%Y-%m-%d %H:%M:%S %Z} · {plain(str(event.id))}"
+        )
         show_value(event.data)
 
 

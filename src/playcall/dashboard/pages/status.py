@@ -11,39 +11,53 @@ from playcall.dashboard.connection import SeenAttempt, client, following, recent
 from playcall.dashboard.drawing import chart, table
 from playcall.dashboard.gantt import duration
 from playcall.dashboard.plain import cut, plain
-from playcall.dashboard.status_charts import MINUTES, Dot, events_chart, latency_chart, throughput_chart, went_well
+from playcall.dashboard.status_charts import Dot, events_chart, latency_chart, minutes_of, throughput_chart, went_well
 from playcall.dashboard.status_samples import samples
 from playcall.realtime.states import RealtimePicture
 from playcall.status import ConnectionState, Status
 
 STATUS_SECONDS = 2.0
+CHART_SECONDS = 5.0
+"""A chart is drawn anew as a whole."""
 CALL_ROWS = 200
 CHANGE_ROWS = 50
 SUBSCRIPTION_ROWS = 64
 
 
 @st.fragment(run_every=STATUS_SECONDS)
-def show_status() -> None:
-    """From what the client knows: no request is made for it."""
+def show_now() -> None:
+    """From what the client knows, as all of the page: no request is made for it."""
+    samples(following())
+    show_connection(client().status.current, datetime.now(UTC))
+
+
+@st.fragment(run_every=CHART_SECONDS)
+def show_charts() -> None:
     seen = samples(following())
     seen.wait()
-    status, events = client().status.current, client().events.picture
     now = datetime.now(UTC)
-    show_connection(status, now)
-    attempts = recent_attempts()
-    dots = [dot(each) for each in attempts]
+    dots = [dot(each) for each in recent_attempts()]
+    held = seen.samples()
+    begun = [each.at for each in dots[:1]] + [each.at for each in held[:1]]
+    minutes = minutes_of(min(begun, default=None), now)
+    over = "the last minute" if minutes == 1 else f"the last {minutes} minutes"
     quick, much = st.columns(2)
     with quick:
-        st.caption(f"how long calls took, over {MINUTES} minutes")
-        chart(latency_chart(dots, now), key="playcall_latency", alt="How long calls took")
+        st.caption(f"how long calls took, over {over}")
+        chart(latency_chart(dots, now, minutes), key="playcall_latency", alt="How long calls took")
     with much:
-        st.caption(f"calls a second, over {MINUTES} minutes")
-        chart(throughput_chart(dots, now), key="playcall_throughput", alt="Calls a second")
-    show_events(events)
-    chart(events_chart(seen.samples(), now), key="playcall_flow", alt="Events a second, and calls under way")
+        st.caption(f"calls a second, over {over}")
+        chart(throughput_chart(dots, now, minutes), key="playcall_throughput", alt="Calls a second")
+    show_events(client().events.picture)
+    chart(events_chart(held, now, minutes), key="playcall_flow", alt="Events a second, and calls under way")
+
+
+@st.fragment(run_every=STATUS_SECONDS)
+def show_tables() -> None:
+    events = client().events.picture
     calls, changes, subscriptions = st.tabs(["Recent calls", "Changes", "Subscriptions"])
     with calls:
-        show_calls(attempts)
+        show_calls(recent_attempts())
     with changes:
         show_changes(events)
     with subscriptions:
@@ -51,19 +65,21 @@ def show_status() -> None:
 
 
 def show_connection(status: Status, now: datetime) -> None:
-    state = str(status.state).replace("_", " ")
-    since = duration((now - status.since).total_seconds())
-    first, second, third, fourth, fifth = st.columns(5)
-    first.metric("connection", state, border=True, delta=f"for {since}", delta_color="off", delta_arrow="off")
-    second.metric("median", ms(status.latency_p50_ms), border=True, delta="of 256 calls", delta_color="off", delta_arrow="off")
-    third.metric("95 of 100 within", ms(status.latency_p95_ms), border=True, delta="of 256 calls", delta_color="off", delta_arrow="off")
     share = "none yet" if status.success_rate is None else f"{status.success_rate:.1%}"
-    fourth.metric("answered", share, border=True, delta="of 256 attempts", delta_color="off", delta_arrow="off")
-    tokens = "no bound" if math.isinf(status.retry_tokens) else f"{status.retry_tokens:.0f}"
-    fifth.metric(
-        "under way", f"{status.in_flight}", border=True, delta=f"{status.waiting} wait, {tokens} retries in hand",
-        delta_color="off", delta_arrow="off",
-    )  # fmt: skip
+    figures = {
+        "connection": str(status.state).replace("_", " "),
+        "median": ms(status.latency_p50_ms),
+        "95 of 100 within": ms(status.latency_p95_ms),
+        "answered": share,
+        "calls under way": f"{status.in_flight:,}",
+    }
+    for column, (label, value) in zip(st.columns(len(figures)), figures.items(), strict=True):
+        column.metric(label, value, border=True)
+    tokens = "any number of retries" if math.isinf(status.retry_tokens) else f"{status.retry_tokens:.0f} retries"
+    st.caption(
+        f"{str(status.state).replace('_', ' ')} for {duration((now - status.since).total_seconds())} · over the last 256 attempts · "
+        f"{status.waiting:,} calls wait for a slot · {tokens} in hand"
+    )
     if status.last_error is not None:
         colour = "gray" if status.state is ConnectionState.ONLINE else "red"
         st.caption(f":{colour}[:material/info: The last error: {plain(cut(status.last_error, 400))}]")
@@ -172,4 +188,6 @@ def show_subscriptions(events: RealtimePicture) -> None:
 
 st.title("Status")
 with st.container(key="status"):
-    show_status()
+    show_now()
+    show_charts()
+    show_tables()

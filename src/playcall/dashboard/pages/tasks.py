@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -26,8 +27,10 @@ PLACE = "tasks"
 TABLE_SECONDS = 2.0
 TABLE_ROWS = 200
 FOUND_AT_MOST = 200
-# In the session: the task to go to.
+# In the session: the task to go to; and the forms by which it was made. A second click that was made before the page
+# could be left is the same command, so they are emptied only when they would be seen again.
 GO = "playcall_go_to_task"
+LEFT = "playcall_task_forms_left"
 
 
 # --- a new one --------------------------------------------------------------------------------------------------------
@@ -93,8 +96,7 @@ def create(agent: Agent, operation: str) -> None:
     except PlaycallError as error:
         say(PLACE, error)
     else:
-        parameters.clear()
-        about.clear()
+        st.session_state[LEFT] = parameters.place, about.place
         st.session_state[GO] = str(task.id)
 
 
@@ -147,8 +149,9 @@ def show_table() -> None:
             return
         now = datetime.now(UTC)
         shown = tasks[:TABLE_ROWS]
+        runs = {str(run.id): run.playbook_name for run in collection.runs(following()).items()}
         clickable(
-            [row(task, now) for task in shown],
+            [row(task, now, runs) for task in shown],
             [str(task.id) for task in shown],
             go_to,
             key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}",
@@ -156,13 +159,14 @@ def show_table() -> None:
                 "status": st.column_config.TextColumn(width="small"),
                 "created": st.column_config.TextColumn(width="small"),
                 "took": st.column_config.TextColumn(width="small"),
+                "about": st.column_config.TextColumn(width="medium"),
             },
             height=600 if len(shown) > 15 else None,
         )
         st.caption("Click a row to open the task.")
 
 
-def row(task: Task, now: datetime) -> dict[str, object]:
+def row(task: Task, now: datetime, runs: Mapping[str, str]) -> dict[str, object]:
     ran = task.started_at is not None
     return {
         "operation": cut(task.operation, 100),
@@ -171,8 +175,7 @@ def row(task: Task, now: datetime) -> dict[str, object]:
         "created": ago(task.created_at, now),
         "took": duration(((task.ended_at or now) - task.started_at).total_seconds()) if ran and task.started_at else "",
         "about": cut(task.error.message if task.error is not None else task.description, 200),
-        "run": str(task.run_id or ""),
-        "task": str(task.id),
+        "run": "" if task.run_id is None else runs.get(str(task.run_id), str(task.run_id)),
     }
 
 
@@ -192,6 +195,9 @@ def show_one(task_id: str) -> None:
 if (asked_for := wanted("task")) is not None:
     show_one(asked_for)
 else:
+    if GO not in st.session_state:
+        for place in st.session_state.pop(LEFT, ()):
+            FormView(place, ()).clear()
     st.title("Tasks")
     show_new()
     show_notice(PLACE)

@@ -8,17 +8,18 @@ import streamlit as st
 
 from playcall.dashboard import collection
 from playcall.dashboard.connection import client, errors_shown, following, show_error
-from playcall.dashboard.drawing import clickable, table
+from playcall.dashboard.drawing import clickable
 from playcall.dashboard.finding import ToolWish
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.notices import forget, say, show_notice
+from playcall.dashboard.parameter_view import as_html as parameters_as_html
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.schema_form import fields_of_schema, parameters_of, read_parameters
 from playcall.dashboard.showing import TOOLS, ago, ready, wanted
 from playcall.dashboard.task_model import task_model
 from playcall.dashboard.task_view import show_live_task, show_value
 from playcall.dashboard.tool_form import FIELDS, read_tool, spec_of
-from playcall.errors import InvalidRequestError, NotFoundError, PlaycallError
+from playcall.errors import InvalidRequestError, NameTakenError, NotFoundError, PlaycallError
 from playcall.models import Tool, ToolHealth, ToolKind, ToolResult
 
 PLACE = "tools"
@@ -29,8 +30,11 @@ WAIT_SECONDS = 3.0
 """What a click on «Try it» waits; what takes longer is followed as the task that it is."""
 # In the session: the tool to go to.
 GO = "playcall_go_to_tool"
+# Likewise: a form has been sent, and is done when it is seen again. A click before that is the same command.
+TRIED = "playcall_tool_tried"
+MADE = "playcall_tool_made"
 
-ICONS: Final = {
+ICONS: Final[dict[str, str]] = {
     ToolKind.BUILTIN: ":material/home_repair_service:",
     ToolKind.INSTALLED: ":material/extension:",
     ToolKind.HTTP: ":material/http:",
@@ -55,15 +59,19 @@ def register() -> None:
         made = client().tools.register(spec, idempotency_key=form.command(spec))
     except InvalidRequestError as error:
         form.refused(error, PLACE)
+    except NameTakenError as error:
+        form.taken(error)
     except PlaycallError as error:
         say(PLACE, error)
     else:
-        form.clear()
+        st.session_state[MADE] = True
         say(PLACE, f"{made.name} was registered: give it to an agent, or try it here.", "done")
 
 
 def show_new() -> None:
     form = new_form()
+    if st.session_state.pop(MADE, False):
+        form.clear()
     with (
         st.expander("Register an HTTP tool", icon=":material/add:", expanded=bool(form.problems)),
         st.form("playcall_new_tool", border=False, enter_to_submit=False),
@@ -155,6 +163,7 @@ def try_form(tool: Tool) -> FormView:
 def try_it(tool: Tool) -> None:
     place = place_of(tool)
     forget(place)
+    st.session_state[TRIED] = True
     st.session_state.pop(result_key(tool), None)
     form = try_form(tool)
     values = form.read(read_parameters)
@@ -167,10 +176,8 @@ def try_it(tool: Tool) -> None:
     except InvalidRequestError as error:
         form.refused(error, place, within=("body", "parameters"))
     except PlaycallError as error:
-        form.done()
         say(place, error)
     else:
-        form.done()
         st.session_state[result_key(tool)] = result
 
 
@@ -247,29 +254,22 @@ def show_health(health: ToolHealth) -> None:
 
 
 def show_parameters(tool: Tool) -> None:
-    st.subheader("What it takes", anchor=False)
     about = tool.parameters.get("description")
     if isinstance(about, str):
         st.text(about)
+    with st.expander("What it takes", icon=":material/data_object:"):
+        show_schema(tool)
+
+
+def show_schema(tool: Tool) -> None:
+    """As a table, and as it stands."""
     parameters = parameters_of(tool.parameters, tool.defaults)
     if parameters:
-        table(
-            [
-                {
-                    "parameter": each.name,
-                    "what": each.kind,
-                    "required": each.required,
-                    "default": each.default,
-                    "about": cut(each.about, 400),
-                }
-                for each in parameters[:PARAMETER_ROWS]
-            ],
-            columns={"required": st.column_config.CheckboxColumn(width="small")},
-        )
+        st.html(parameters_as_html(parameters[:PARAMETER_ROWS]))
     else:
         st.caption("Its schema names no parameters.")
-    with st.expander("The schema, as JSON"):
-        show_value(tool.parameters)
+    st.caption("its schema")
+    show_value(tool.parameters)
 
 
 def show_try(tool: Tool) -> None:
@@ -292,6 +292,9 @@ def show_try(tool: Tool) -> None:
             else:
                 st.caption("It takes longer, and goes on as a task.")
                 show_live_task(task_model(following(), str(result.task_id)), alone=False)
+    if TRIED in st.session_state:
+        del st.session_state[TRIED]
+        form.done()
 
 
 if (asked_for := wanted("tool")) is not None:
