@@ -4,9 +4,11 @@
 
 What it does is to write a line into its own database. The line and the event's place in the log are committed together:
 after a crash both are there or neither is, and the service goes on after the place that it finds. What was said while it
-was away is not missed, because the backend keeps it.
+was away is not missed, because the backend keeps it. Where it was away for longer than that, or the backend's database was
+put back from a backup, the gap is written down as well, for somebody to look into.
 
-`GET /ledger` gives the lines, `GET /health` how far the service has come; 503 with the reason where it cannot go on.
+`GET /ledger` gives the lines, `GET /health` how far the service has come, and its gaps; 503 with the reason where it cannot
+go on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, Literal
 import aiosqlite
 from fastapi import FastAPI, Request, Response
 
-from playcall import AsyncPlaycall, Cursor
+from playcall import AsyncPlaycall, Cursor, Gap
 from playcall.models.event import AnyEvent, RunData
 from playcall.models.ids import EventId
 
@@ -28,7 +30,8 @@ TOPIC = "runs"
 TYPES = ["run.completed", "run.failed", "run.cancelled"]
 TABLES = """
 PRAGMA journal_mode = WAL;
-CREATE TABLE IF NOT EXISTS ledger (event_id TEXT NOT NULL, run_id TEXT NOT NULL, playbook TEXT NOT NULL, status TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger (event_id TEXT PRIMARY KEY, run_id TEXT NOT NULL, playbook TEXT NOT NULL, status TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS gaps (lost_after TEXT NOT NULL, resume TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS place (topic TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL, event_id TEXT);
 """
 
@@ -42,12 +45,16 @@ async def read_place(database: aiosqlite.Connection) -> Cursor | Literal["start"
     return Cursor(epoch, seq, EventId(event_id) if event_id else None)
 
 
-async def take(database: aiosqlite.Connection, event: AnyEvent, place: Cursor) -> None:
+async def take(database: aiosqlite.Connection, item: AnyEvent | Gap, place: Cursor) -> None:
     """The work, and that it is done, in one transaction."""
-    if isinstance(event.data, RunData):
-        run = event.data.run
-        line = (event.id, run.id, run.playbook_name, run.status)
-        await database.execute("INSERT INTO ledger VALUES (?, ?, ?, ?)", line)
+    if isinstance(item, Gap):
+        line = (str(item.lost_after), str(item.resume), item.reason)
+        await database.execute("INSERT INTO gaps VALUES (?, ?, ?)", line)
+    elif isinstance(item.data, RunData):
+        run = item.data.run
+        values = (item.id, run.id, run.playbook_name, run.status)
+        # IGNORE is for after a gap: of a database that was put back, what it has kept comes again, under the same ids.
+        await database.execute("INSERT OR IGNORE INTO ledger VALUES (?, ?, ?, ?)", values)
     at = (TOPIC, place.epoch, place.seq, place.event_id)
     await database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", at)
     await database.commit()
@@ -55,10 +62,10 @@ async def take(database: aiosqlite.Connection, event: AnyEvent, place: Cursor) -
 
 async def consume(client: AsyncPlaycall, database: aiosqlite.Connection) -> None:
     start = await read_place(database)
-    async with client.events.subscribe(TOPIC, types=TYPES, start=start) as feed:
-        async for event in feed:
-            if feed.cursor is not None:
-                await take(database, event, feed.cursor)
+    async with client.events.subscribe(TOPIC, types=TYPES, start=start, on_gap="yield") as feed:
+        async for item in feed:
+            if feed.cursor is not None:  # the place of this item
+                await take(database, item, feed.cursor)
 
 
 @asynccontextmanager
@@ -91,5 +98,8 @@ async def health(request: Request, response: Response) -> dict[str, Any]:
     if consuming.done() and not consuming.cancelled():
         response.status_code = 503
         return {"status": "stopped", "why": str(consuming.exception())}
-    place = await read_place(request.app.state.reading)
-    return {"status": "ok", "place": str(place), "events": str(request.app.state.client.events.picture.state)}
+    reading, client = request.app.state.reading, request.app.state.client
+    async with reading.execute("SELECT lost_after, reason FROM gaps ORDER BY rowid") as rows:
+        gaps = [f"{reason}: unknown is what came after {lost}" for lost, reason in await rows.fetchall()]
+    place = await read_place(reading)
+    return {"status": "ok", "place": str(place), "events": str(client.events.picture.state), "gaps": gaps}

@@ -36,9 +36,12 @@ class Terminal:
         columns: int = 90,
         rows: int = 24,
         cwd: Path | None = None,
+        shows: str = "",
     ) -> None:
+        """`shows`: what is on the screen already."""
         self._screen = pyte.HistoryScreen(columns, rows, history=5_000)
         self._stream = pyte.ByteStream(self._screen)
+        self._stream.feed(shows.replace("\n", "\r\n").encode())
         self._master, slave = pty.openpty()
         self._resize(columns, rows)
         self.written = b""

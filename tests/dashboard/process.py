@@ -51,10 +51,10 @@ class DashboardProcess:
 
     def __enter__(self) -> Self:
         with self._log_path.open("ab") as output:
+            # In our process group: a terminal's Ctrl-C and hang-up reach it even when nothing closes it.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "playcall", "dashboard", "--port=0"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment, cwd=self._folder,
-                start_new_session=True,
             )  # fmt: skip
         try:
             self.url = self._announced(self._process)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from playcall.dashboard.finding import PlaybookWish, RunWish, agents_of, tags_of, with_older
-from playcall.models import Playbook, Run
+from playcall.dashboard.finding import PlaybookWish, RunWish, TaskWish, ToolWish, agents_of, tags_of, with_older
+from playcall.models import Playbook, Run, Task, Tool
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STORED: dict[str, Any] = {"version": 1, "created_at": NOW, "updated_at": NOW}
@@ -18,6 +18,9 @@ PLAYBOOK = Playbook.model_validate(
 RUN = Run.model_validate(
     {"id": "r", "playbook_id": "p", "playbook_name": "P", "playbook_version": 1, "status": "running", "steps_total": 1, "steps_finished": 0, **STORED}
 )  # fmt: skip
+
+TASK = Task.model_validate({"id": "t", "agent_id": "a", "run_id": "r", "operation": "o", "status": "failed", **STORED})
+TOOL = Tool.model_validate({"id": "l", "name": "Text.Stats", "kind": "builtin", "description": "Counts", **STORED})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,34 @@ def test_a_playbook_is_found_by_text_tag_and_agent_together(wish: PlaybookWish, 
 )
 def test_a_run_is_found_by_status_and_playbook(wish: RunWish, fits: bool) -> None:
     assert wish.fits(RUN) is fits
+
+
+@pytest.mark.parametrize(
+    ("wish", "fits"),
+    [
+        (TaskWish(), True),
+        (TaskWish("failed", "a", "r"), True),
+        (TaskWish("running"), False),
+        (TaskWish(agent_id="b"), False),
+        (TaskWish(run_id="s"), False),
+    ],
+)
+def test_a_task_is_found_by_status_agent_and_run_together(wish: TaskWish, fits: bool) -> None:
+    assert wish.fits(TASK) is fits
+
+
+@pytest.mark.parametrize(
+    ("wish", "fits"),
+    [
+        (ToolWish(), True),
+        (ToolWish(" text."), True),
+        (ToolWish("counts", "builtin"), True),
+        (ToolWish("counts", "http"), False),
+        (ToolWish("words"), False),
+    ],
+)
+def test_a_tool_is_found_by_text_and_kind_together(wish: ToolWish, fits: bool) -> None:
+    assert wish.fits(TOOL) is fits
 
 
 def test_what_can_be_chosen_is_what_there_is() -> None:

@@ -13,6 +13,8 @@ from playcall.dashboard import following as following_module
 from playcall.dashboard.following import Closable, Followed, Following
 from playcall.errors import PlaycallError, TopicForbiddenError
 
+from .waiting import until
+
 SECONDS = 10.0
 """For what happens at once on another thread; a machine under load may take its time."""
 
@@ -151,3 +153,13 @@ def test_one_that_is_let_go_before_it_waits_for_anything_ends_all_the_same() -> 
         following.close()
         goes_on.set()
         assert model.ended.wait(SECONDS)
+
+
+def test_what_nobody_expected_ends_it_and_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with registry() as following, caplog.at_level("ERROR", "playcall.dashboard"):
+        model = following.look("x", lambda: Model(KeyError("oh"), PlaycallError("never asked")))
+        assert model.wait(SECONDS) is False
+        until(lambda: model.over)
+        assert model.error is not None
+        assert model.error.message == "this is not kept current any more: KeyError: 'oh'"
+    assert "a model of the dashboard stopped" in caplog.text

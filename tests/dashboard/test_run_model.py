@@ -190,3 +190,10 @@ def test_a_run_that_is_not_there_is_told_and_not_asked_for_again(desk: Desk) -> 
         until(lambda: model.over)
         assert model.error is not None
         assert "404" in model.error.message
+
+
+def test_who_comes_late_sees_how_far_a_task_at_work_had_said_that_it_is(desk: Desk) -> None:
+    seen = desk.at_gate("Work")  # it has told its progress, and will not until the gate opens
+    with watched(desk.client, seen.id) as model:
+        until(lambda: any(progress is not None for _, progress in model.tasks()))
+    desk.client.runs.cancel(seen.id)

@@ -12,9 +12,28 @@ from pictures.diagrams import PICTURES, pictures
 
 from playcall.cli.app import app
 
-from .blocks import ROOT
+from .blocks import ROOT, pages
 
 DOCS = ROOT / "docs"
+FENCED = re.compile(r"^(```|~~~).*?^\1$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def anchors(markdown: str) -> set[str]:
+    """Of its headings, as code hosts make them: nothing but letters, digits, hyphens, and underscores is left."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", markdown), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [*pages(), "CHANGELOG.md"])
+def test_every_link_of_a_page_leads_somewhere_on_a_code_host_too(name: str) -> None:
+    page = ROOT / name
+    for path, anchor in LINK.findall(re.sub(r"`[^`\n]*`", "", FENCED.sub("", page.read_text()))):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        # The reference's anchors are there on the site only, where they are checked.
+        if anchor and target.suffix == ".md" and target.parent.name != "reference":
+            assert anchor in anchors(target.read_text()), f"{path}#{anchor}"
 
 
 def test_every_promise_is_proved_by_a_test_that_there_is() -> None:

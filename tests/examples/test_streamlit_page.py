@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from playwright.sync_api import expect
@@ -15,10 +18,11 @@ from playwright.sync_api import expect
 from playcall import ApiKey, Playcall
 from playcall.testing import LiveBackend
 from tests.chromium import ChromiumMissingError
-from tests.dashboard.driver import Chromium
+from tests.dashboard.driver import Chromium, Tab
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+METRICS_TOKEN = "of-this-test-alone"
 PAGE = Path(__file__).parents[2] / "examples" / "streamlit_page.py"
 
 
@@ -57,35 +61,98 @@ def served(backend: LiveBackend, home: Path) -> Iterator[str]:
             process.kill()
 
 
+def sockets_open(backend: LiveBackend) -> float:
+    """By the backend's own count."""
+    request = urllib.request.Request(f"{backend.url}/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        [count] = re.findall(r"^playcall_sockets_open (\S+)$", answer.read().decode(), re.MULTILINE)
+        return float(count)
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveBackend]:
+    """With a playbook that takes its time."""
+    step = {"type": "standard", "agent": "Reader", "operation": "wait", "parameters": {"seconds": 1.0}}
+    secret = tmp_path_factory.mktemp("metrics") / "token"
+    secret.write_text(METRICS_TOKEN)
+    with LiveBackend(options=["--metrics-token-file", str(secret)]) as running:
+        with Playcall(running.url, auth=ApiKey(running.api_key)) as client:
+            client.agents.create({"name": "Reader", "tools": ["wait"]})
+            steps = [{**step, "id": f"s{number}"} for number in range(4)]
+            client.playbooks.create({"name": "Slow and steady", "agents": ["Reader"], "steps": steps})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(backend: LiveBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(backend, tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+Visit: TypeAlias = Callable[[str], Tab]
+
+
+@pytest.fixture
+def visit(chromium: Chromium) -> Iterator[Visit]:
+    """Opens an address as a visitor who was never here before."""
+    with ExitStack() as leaving:
+
+        def opened(address: str) -> Tab:
+            tab = chromium.tab(address)
+            leaving.callback(tab.close)
+            tab.page.goto(address)
+            return tab
+
+        yield opened
+
+
 def test_it_has_forty_lines_at_most() -> None:
     assert len(PAGE.read_text().splitlines()) <= 40
 
 
 def test_a_run_is_started_and_seen_to_its_end_though_the_backend_is_killed_meanwhile(
-    chromium: Chromium, tmp_path: Path
+    visit: Visit, backend: LiveBackend, url: str
 ) -> None:
-    step = {"type": "standard", "agent": "Reader", "operation": "wait", "parameters": {"seconds": 1.0}}
-    with LiveBackend() as backend, served(backend, tmp_path) as url:
-        with Playcall(backend.url, auth=ApiKey(backend.api_key)) as client:
-            client.agents.create({"name": "Reader", "tools": ["wait"]})
-            steps = [{**step, "id": f"s{number}"} for number in range(4)]
-            client.playbooks.create({"name": "Slow and steady", "agents": ["Reader"], "steps": steps})
-        tab = chromium.tab(url)
-        page = tab.page
-        page.goto(url)
-        page.get_by_role("button", name="Run").click()
-        expect(page.get_by_text("of 4 steps: running")).to_be_visible()
-        expect(page.get_by_text("1 of 4 steps")).to_be_visible()
-        backend.kill()
-        expect(page.get_by_text("degraded").or_(page.get_by_text("offline"))).to_be_visible()
-        backend.restart()
-        expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
-        expect(page.get_by_text("1 reconnects")).to_be_visible()
-        assert tab.loads == 1, "there was no reload"
+    tab = visit(url)
+    page = tab.page
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("of 4 steps: running")).to_be_visible()
+    expect(page.get_by_text("1 of 4 steps")).to_be_visible()
+    backend.kill()
+    expect(page.get_by_text("degraded").or_(page.get_by_text("offline"))).to_be_visible()
+    backend.restart()
+    expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
+    expect(page.get_by_text("reconnects: 1")).to_be_visible()
+    assert tab.loads == 1, "there was no reload"
 
-        other = chromium.tab(url)  # of another visitor, by the address of the first
-        other.page.goto(page.url)
-        expect(other.page.get_by_text("4 of 4 steps: completed")).to_be_visible()
-        for each in (tab, other):
-            assert each.faults == []
-            each.close()
+
+def test_two_visitors_see_a_run_move_over_one_connection(visit: Visit, backend: LiveBackend, url: str) -> None:
+    one = visit(url).page
+    one.get_by_role("button", name="Run").click()
+    expect(one.get_by_text("of 4 steps: running")).to_be_visible()
+    other = visit(one.url).page
+    for page in (one, other):
+        expect(page.get_by_text("of 4 steps")).to_be_visible()
+    assert sockets_open(backend) == 1
+    for page in (one, other):
+        expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
+
+
+def test_a_page_that_was_opened_while_the_backend_was_away_needs_no_reload(
+    visit: Visit, backend: LiveBackend, url: str
+) -> None:
+    backend.kill()
+    try:
+        tab = visit(url)
+        expect(tab.page.get_by_role("button", name="Try again")).to_be_visible()
+    finally:
+        backend.restart()
+    tab.page.get_by_role("button", name="Try again").click()
+    expect(tab.page.get_by_role("button", name="Run")).to_be_visible()
+    assert tab.loads == 1
+
+
+def test_an_address_of_no_run_gets_the_reason_and_no_traceback(visit: Visit, url: str) -> None:
+    page = visit(f"{url}/?run=run_nobody_has_started_this").page
+    expect(page.get_by_text("RunNotFoundError")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)

@@ -63,6 +63,7 @@ def environment_of_a_newcomer(wheel: Path, folder: Path) -> dict[str, str]:
         "PIP_FIND_LINKS": f"{wheel.parent} {kept.get('PIP_FIND_LINKS', '')}".strip(),
         "PIP_CONSTRAINT": str(folder / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "1",  # what is never imported need not be compiled
         "PLAYCALL_CONFIG": str(folder / "config.toml"),
         "STREAMLIT_SERVER_HEADLESS": "true",
         "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",

@@ -18,11 +18,12 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ends the command unless `--yes` was given, or somebody says so now."""
     if yes:
         return
-    if not sys.stdin.isatty():
-        fail(USAGE, "there is no terminal to ask at; give --yes to do it without asking")
     try:
         sure = typer.confirm(question, err=True)
-    except typer.Abort:
-        fail(INTERRUPTED, "interrupted; nothing was changed")
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        typer.echo(err=True)
+        if sys.stdin.isatty():
+            fail(INTERRUPTED, "interrupted; nothing was changed")
+        fail(USAGE, "nobody answers; give --yes to do it without asking")
     if not sure:
         fail(FAILED, "nothing was changed")

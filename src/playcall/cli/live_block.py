@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 __all__ = ["LiveBlock"]
 
@@ -25,7 +26,7 @@ class LiveBlock:
     def __init__(self, console: Console, draw: Callable[[], RenderableType]) -> None:
         self._console = console
         self._draw = draw
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = self._new()
         self._drawing = threading.Lock()
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="playcall-live-block", daemon=True)
@@ -44,7 +45,7 @@ class LiveBlock:
     def print(self, line: RenderableType, *, cut: bool = False) -> None:
         """A line above the block. `cut`: what does not fit is left out, so that a line stays a line."""
         with self._drawing:
-            self._live.update(self._draw())
+            self._live.update(self._drawn())
             self._console.print(line, no_wrap=cut or None, overflow="ellipsis" if cut else None)
 
     @contextmanager
@@ -55,9 +56,17 @@ class LiveBlock:
             try:
                 yield
             finally:
+                self._live = self._new()  # one that was stopped takes what is above it now for its own
                 self._live.start()
 
     def _tick(self) -> None:
         while not self._over.wait(1 / REFRESHES_A_SECOND):
             with self._drawing:
-                self._live.update(self._draw(), refresh=True)
+                self._live.update(self._drawn(), refresh=True)
+
+    def _drawn(self) -> RenderableType:
+        # The cursor rests on a line of its own: what a terminal echoes there, ^C above all, must not begin another.
+        return Group(self._draw(), Text(""))
+
+    def _new(self) -> Live:
+        return Live(console=self._console, auto_refresh=False, transient=True)

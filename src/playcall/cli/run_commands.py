@@ -121,12 +121,21 @@ def watch(
 def cancel(
     run: RunId, as_json: AsJson = False, url: Url = None, profile: ProfileName = None, explain: Explain = False
 ) -> None:
-    """Ask for a run to be stopped; it is cancelled once its step has really ended.
+    """Ask for a run to be stopped; it is cancelled once its step has really ended. One that is cancelled may be told again.
 
     Example: playcall runs cancel run_1
     """
     with connected(url, profile, explain=explain) as client:
-        _say(client.runs.cancel(run), as_json)
+        from ..errors import RunEndedError
+        from ..models.run import RunStatus
+
+        try:
+            asked = client.runs.cancel(run)
+        except RunEndedError:
+            asked = client.runs.get(run)
+            if asked.status != RunStatus.CANCELLED:
+                raise
+        _say(asked, as_json)
 
 
 @runs.command()

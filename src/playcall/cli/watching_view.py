@@ -266,7 +266,9 @@ class LiveLines:
         seconds = (until - run.started_at).total_seconds()
         if run.ended_at is None:
             seconds += time.monotonic() - self._told_at
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+        minutes, seconds = divmod(int(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _cut(line: Text) -> Text:

@@ -6,6 +6,7 @@ An `st.App` rather than the script itself, because it takes routes of our own: a
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import streamlit as st
@@ -18,6 +19,7 @@ from playcall.dashboard.warming import warm
 __all__ = ["app"]
 
 tie()
+logging.getLogger("playcall.dashboard").addHandler(logging.StreamHandler())
 app = st.App(
     Path(__file__).parent / "pages" / "frame.py",
     routes=[artifact_route()],

@@ -14,7 +14,7 @@ from playcall import Playcall
 from playcall.errors import EventGapError
 from playcall.models import AnyEvent, Cursor
 
-__all__ = ["EventPage", "earlier_events"]
+__all__ = ["EventPage", "earlier_events", "head_of"]
 
 SPAN: Final = 1_000
 """Entries that are asked for at once; the backend gives no more on a page."""
@@ -39,19 +39,21 @@ def earlier_events(
     types: Sequence[str] | None = None,
     want: int,
     wanted: Callable[[AnyEvent], bool] = lambda _: True,
+    spans: int = MOST_SPANS,
 ) -> EventPage:
     """The last events at or before the place `before`: at least `want` if a bounded search finds them.
 
     Args:
         types: Patterns; the backend leaves out what matches none of them.
         wanted: What it says no to is left out, too.
+        spans: How many it looks through at the most.
 
     Raises:
         TopicForbiddenError: there is no such topic for this caller.
         RequestError: the backend could not be asked.
     """
     found: list[AnyEvent] = []
-    for _ in range(MOST_SPANS):
+    for _ in range(spans):
         if before <= 0 or len(found) >= want:
             break
         after = max(0, before - SPAN)
@@ -66,3 +68,13 @@ def earlier_events(
         found = [event for event in events if wanted(event)] + found
         before = after
     return EventPage(tuple(found), before)
+
+
+def head_of(client: Playcall, topic: str, types: tuple[str, ...] | None = None) -> Cursor | None:
+    """The newest place that an open subscription to it has heard of; None where none has, as of a topic that has ended."""
+    heard = [
+        each.received
+        for each in client.events.picture.subscriptions
+        if each.topic == topic and each.types == types and each.received is not None
+    ]
+    return max(heard, key=lambda each: each.seq, default=None)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from playcall import Playcall
-from playcall.dashboard.event_log import EventPage, earlier_events
+from playcall.dashboard.event_log import EventPage, earlier_events, head_of
 from playcall.dashboard.following import Closable, Followed, Following
 from playcall.models import AnyEvent, Cursor
 from playcall.realtime.items import Gap
@@ -52,7 +52,7 @@ class EventTail(Followed):
     def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
         with client.events.subscribe(self.topic, types=self.types, on_gap="yield") as feed:
             closing(feed)
-            head = _head(client, self.topic, self.types)
+            head = head_of(client, self.topic, self.types)
             if head is not None:
                 self.begin(head, self._earlier(client, head))
                 for item in feed:
@@ -94,16 +94,6 @@ class EventTail(Followed):
                     self._before = self._events[0].seq
                 self._events.append(item)
             self.moved()
-
-
-def _head(client: Playcall, topic: str, types: tuple[str, ...] | None) -> Cursor | None:
-    """The newest place of the topic that any of our subscriptions has heard of."""
-    heard = [
-        each.received
-        for each in client.events.picture.subscriptions
-        if each.topic == topic and each.types == types and each.received is not None
-    ]
-    return max(heard, key=lambda each: each.seq, default=None)
 
 
 def event_tail(following: Following, topic: str, types: tuple[str, ...]) -> EventTail:

@@ -144,8 +144,9 @@ class _Following:
                 if isinstance(error, (AuthenticationError, RealtimeAuthError)):
                     pause = REFUSED_PAUSE_SECONDS
                 self.model.failed(error)
-            except Exception:
+            except Exception as error:
                 log.exception("a model of the dashboard stopped", extra={"event": "dashboard.follow_failed"})
+                self.model.failed(PlaycallError(f"this is not kept current any more: {type(error).__name__}: {error}"))
                 self.model.over = True
                 return
             self._ended.wait(pause)

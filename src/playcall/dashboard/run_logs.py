@@ -41,7 +41,13 @@ def earlier_lines(
         hidden: Levels that do not count.
     """
     page = earlier_events(
-        client, run_topic(run_id), epoch, before, types=["run.log"], want=want, wanted=lambda event: _shown(event, hidden)
+        client,
+        run_topic(run_id),
+        epoch,
+        before,
+        types=["run.log"],
+        want=want,
+        wanted=lambda event: _shown(event, hidden),
     )
     return LogPage(tuple(line for event in page.events if (line := log_line(event)) is not None), page.before)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from playcall import Playcall
+from playcall.dashboard.event_log import earlier_events
 from playcall.dashboard.following import Closable, Followed, Following
 from playcall.dashboard.plain import cut
 from playcall.dashboard.run_logs import LogPage, log_line, newest_lines
@@ -21,6 +22,7 @@ from playcall.models.event import (
     TaskDeletedData,
     TaskProgressData,
 )
+from playcall.models.topic import run_topic
 from playcall.services.run_service import RunSnapshot
 
 __all__ = ["RunModel", "run_model"]
@@ -84,6 +86,7 @@ class RunModel(Followed):
                     self.replace_steps(client.runs.steps(self.run_id, page_size=1_000))
                     self.replace_lines(newest_lines(client, self.run_id, item.cursor))
                     self.replace_tasks(client.tasks.list(run=self.run_id, newest_first=True, max_items=TASKS_KEPT))
+                    self._read_progress(client, item.cursor)
                     self.replace_artifacts(client.runs.artifacts(self.run_id, max_items=ARTIFACTS_KEPT))
                 else:
                     self.take(item)
@@ -109,6 +112,16 @@ class RunModel(Followed):
             self._tasks = {str(task.id): task for task in reversed(read)}
             self._progress = {key: each for key, each in self._progress.items() if key in self._tasks}
             self.moved()
+
+    def _read_progress(self, client: Playcall, cursor: Cursor) -> None:
+        """What the tasks at work said last: a tool that seldom reports would look dead until it does so again."""
+        with self.lock:
+            at_work = sum(task.ended_at is None for task in self._tasks.values())
+        if at_work:
+            topic = run_topic(self.run_id)
+            said = earlier_events(client, topic, cursor.epoch, cursor.seq, types=["task.progress"], want=at_work)
+            for event in said.events:
+                self.take(event)
 
     def replace_artifacts(self, artifacts: Iterable[Artifact]) -> None:
         read = {each.name: each for each in artifacts}
@@ -136,7 +149,8 @@ class RunModel(Followed):
                     self._tasks.pop(key, None)
                     self._progress.pop(key, None)
                 case TaskProgressData() as progress:
-                    if progress.task_id in self._tasks:
+                    known = self._tasks.get(progress.task_id)
+                    if known is not None and known.ended_at is None:
                         self._progress[progress.task_id] = progress
                 case RunLogData():
                     self._take_line(log_line(event))

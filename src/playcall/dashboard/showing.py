@@ -96,7 +96,7 @@ def show_tags(tags: list[str]) -> None:
 def ready(model: Followed) -> bool:
     """Whether there is something to show; if not, says why, or that it is on its way. The fragment around it ticks on."""
     if model.wait():
-        if model.error is not None and not model.over:
+        if model.error is not None:
             st.caption(f":orange[:material/sync_problem: Not current: {plain(model.error.message)}]")
         return True
     if model.error is not None:

@@ -10,11 +10,18 @@ __all__ = ["cancel"]
 
 
 def cancel(client: Playcall, task_id: str) -> Said:
-    """Asks for it to be stopped. Raises: PlaycallError: it could not be asked for."""
+    """Asks for it to be stopped.
+
+    Raises:
+        TaskNotCancellableError: it belongs to a run, with which it is cancelled.
+        PlaycallError: it could not be asked for.
+    """
     try:
         task = client.tasks.cancel(task_id)
     except TaskNotCancellableError:
         now = client.tasks.get(task_id)
+        if now.ended_at is None:
+            raise
         return Said(f"Nothing to cancel: the task had ended already, as {now.status}.", good=False)
     if task.ended_at is not None:
         return Said(f"The task is {task.status}.")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from playcall import Playcall
+from playcall.dashboard.event_log import earlier_events, head_of
 from playcall.dashboard.following import Closable, Followed, Following
 from playcall.models import AnyEvent, Task
 from playcall.models.event import TaskData, TaskDeletedData, TaskOutputDeltaData, TaskProgressData
@@ -39,6 +40,7 @@ class TaskModel(Followed):
             with client.events.subscribe(task_topic(self.task_id), on_gap="yield") as feed:
                 closing(feed)
                 self.replace(client.tasks.get(self.task_id))
+                self._take_last_progress(client)
                 for item in feed:
                     if isinstance(item, Gap):
                         self.replace(client.tasks.get(self.task_id))
@@ -49,6 +51,15 @@ class TaskModel(Followed):
         with self.lock:
             self.over = True
             self.version += 1
+
+    def _take_last_progress(self, client: Playcall) -> None:
+        """What it said last of how far it is: it may not say more for a long while."""
+        topic = task_topic(self.task_id)
+        head = head_of(client, topic)
+        if head is not None:
+            page = earlier_events(client, topic, head.epoch, head.seq, types=["task.progress"], want=1, spans=1)
+            for event in page.events[-1:]:
+                self.take(event)
 
     def replace(self, task: Task) -> None:
         with self.lock:

@@ -57,7 +57,7 @@ def show_task(task: Task, model: TaskModel, *, alone: bool) -> None:
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         of = "" if progress.total is None else f" of {progress.total:,g}"
         st.progress(max(0.0, share), text=plain(f"{progress.done:,g}{of} {progress.message}"))
-    if task.ended_at is None:
+    if task.ended_at is None and task.run_id is None:  # a run's is cancelled with the run
         st.button("Cancel", key=f"playcall_cancel:{task.id}", icon=":material/stop:", on_click=_cancel, args=(task,))
     show_notice(_place(task))
     if task.error is not None and task.status != TaskStatus.CANCELLED:

@@ -1,47 +1,20 @@
-"""Tools: all by kind, and one with what it takes, tried by hand."""
+"""Tools: all of them, one of them, and the way in for one's own."""
 
 from __future__ import annotations
 
-from typing import Final
-
 import streamlit as st
 
-from playcall.dashboard import collection
-from playcall.dashboard.connection import client, errors_shown, following, show_error
-from playcall.dashboard.drawing import clickable
-from playcall.dashboard.finding import ToolWish
+from playcall.dashboard.connection import client
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.notices import forget, say, show_notice
-from playcall.dashboard.parameter_view import as_html as parameters_as_html
-from playcall.dashboard.plain import cut, plain
-from playcall.dashboard.schema_form import fields_of_schema, parameters_of, read_parameters
-from playcall.dashboard.showing import TOOLS, ago, ready, wanted
-from playcall.dashboard.task_model import task_model
-from playcall.dashboard.task_view import show_live_task, show_value
+from playcall.dashboard.showing import wanted
 from playcall.dashboard.tool_form import FIELDS, read_tool, spec_of
-from playcall.errors import InvalidRequestError, NameTakenError, NotFoundError, PlaycallError
-from playcall.models import Tool, ToolHealth, ToolKind, ToolResult
+from playcall.dashboard.tool_page import ALL, show_tool
+from playcall.dashboard.tool_table import show_table
+from playcall.errors import InvalidRequestError, NameTakenError, PlaycallError
 
-PLACE = "tools"
-TABLE_SECONDS = 2.0
-TABLE_ROWS = 500
-PARAMETER_ROWS = 200
-WAIT_SECONDS = 3.0
-"""What a click on «Try it» waits; what takes longer is followed as the task that it is."""
-# In the session: the tool to go to.
-GO = "playcall_go_to_tool"
-# Likewise: a form has been sent, and is done when it is seen again. A click before that is the same command.
-TRIED = "playcall_tool_tried"
+# In the session: one was made. The form is emptied when it is seen again, for a click before that is the same command.
 MADE = "playcall_tool_made"
-
-ICONS: Final[dict[str, str]] = {
-    ToolKind.BUILTIN: ":material/home_repair_service:",
-    ToolKind.INSTALLED: ":material/extension:",
-    ToolKind.HTTP: ":material/http:",
-}
-
-
-# --- a new one --------------------------------------------------------------------------------------------------------
 
 
 def new_form() -> FormView:
@@ -49,7 +22,7 @@ def new_form() -> FormView:
 
 
 def register() -> None:
-    forget(PLACE)
+    forget(ALL)
     form = new_form()
     values = form.read(read_tool)
     if values is None:
@@ -58,14 +31,14 @@ def register() -> None:
     try:
         made = client().tools.register(spec, idempotency_key=form.command(spec))
     except InvalidRequestError as error:
-        form.refused(error, PLACE)
+        form.refused(error, ALL)
     except NameTakenError as error:
         form.taken(error)
     except PlaycallError as error:
-        say(PLACE, error)
+        say(ALL, error)
     else:
         st.session_state[MADE] = True
-        say(PLACE, f"{made.name} was registered: give it to an agent, or try it here.", "done")
+        say(ALL, f"{made.name} was registered: give it to an agent, or try it here.", "done")
 
 
 def show_new() -> None:
@@ -82,226 +55,11 @@ def show_new() -> None:
         )
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
-
-
-def go_to(tool_id: str) -> None:
-    st.session_state[GO] = tool_id
-
-
-@st.fragment(run_every=TABLE_SECONDS)
-def show_table() -> None:
-    if (tool_id := st.session_state.pop(GO, None)) is not None:
-        st.switch_page(TOOLS, query_params={"tool": tool_id})
-    known = collection.tools(following())
-    if not ready(known):
-        return
-    everything = known.items()
-    text, by_kind = st.columns([2, 1])
-    wish = ToolWish(
-        text.text_input(
-            "Search", key="playcall_find_tool", placeholder="name or description", icon=":material/search:", live=True
-        )
-        or "",
-        by_kind.selectbox(
-            "Kind", sorted({str(tool.kind) for tool in everything}), index=None, key="playcall_kind", placeholder="any"
-        ),
-    )
-    tools = [tool for tool in everything if wish.fits(tool)]
-    many = f"{len(tools):,} tool{'' if len(tools) == 1 else 's'}"
-    st.caption(many + (f", the newest {TABLE_ROWS} are shown" if len(tools) > TABLE_ROWS else ""))
-    shown = sorted(tools[:TABLE_ROWS], key=lambda each: (kind_order(each), each.name.casefold()))
-    if shown:
-        clickable(
-            [row(tool) for tool in shown],
-            [str(tool.id) for tool in shown],
-            go_to,
-            key=f"playcall_tools:{wish.kind}",
-            columns={
-                "kind": st.column_config.TextColumn(width="small"),
-                "description": st.column_config.TextColumn(width="large"),
-            },
-            height=600 if len(shown) > 15 else None,
-        )
-        st.caption("Click a row to see what it takes, and to try it.")
-
-
-def kind_order(tool: Tool) -> int:
-    """One's own first: they are what changes."""
-    kinds = [str(ToolKind.HTTP), str(ToolKind.INSTALLED), str(ToolKind.BUILTIN)]
-    return kinds.index(tool.kind) if tool.kind in kinds else len(kinds)
-
-
-def row(tool: Tool) -> dict[str, object]:
-    return {
-        "tool": tool.name,
-        "kind": str(tool.kind),
-        "description": cut(tool.description, 200),
-        "parameters": ", ".join(list(parameters_names(tool))[:12]),
-    }
-
-
-def parameters_names(tool: Tool) -> tuple[str, ...]:
-    return tuple(each.name for each in parameters_of(tool.parameters, tool.defaults))
-
-
-# --- one of them ------------------------------------------------------------------------------------------------------
-
-
-def place_of(tool: Tool) -> str:
-    return f"tool:{tool.id}"
-
-
-def result_key(tool: Tool) -> str:
-    return f"playcall_result:{tool.id}"
-
-
-def try_form(tool: Tool) -> FormView:
-    return FormView(f"{tool.id}:{tool.version}", fields_of_schema(tool.parameters, tool.defaults))
-
-
-def try_it(tool: Tool) -> None:
-    place = place_of(tool)
-    forget(place)
-    st.session_state[TRIED] = True
-    st.session_state.pop(result_key(tool), None)
-    form = try_form(tool)
-    values = form.read(read_parameters)
-    if values is None:
-        return
-    try:
-        result = client().tools.execute(
-            tool.id, values, wait_seconds=WAIT_SECONDS, idempotency_key=form.command([tool.id, values])
-        )
-    except InvalidRequestError as error:
-        form.refused(error, place, within=("body", "parameters"))
-    except PlaycallError as error:
-        say(place, error)
-    else:
-        st.session_state[result_key(tool)] = result
-
-
-def check_health(tool: Tool) -> None:
-    try:
-        st.session_state[f"playcall_health:{tool.id}"] = client().tools.health(tool.id)
-    except PlaycallError as error:
-        say(place_of(tool), error)
-
-
-def delete(tool: Tool) -> None:
-    try:
-        client().tools.delete(tool.id)
-    except NotFoundError:
-        say(PLACE, f"{tool.name} was deleted already.")
-    except PlaycallError as error:
-        say(place_of(tool), error)
-        return
-    else:
-        say(PLACE, f"{tool.name} was deleted.", "done")
-    st.query_params.clear()
-
-
-def one(id: str) -> Tool:
-    """Raises: ToolNotFoundError."""
-    return collection.tools(following()).get(id) or client().tools.get(id)
-
-
-def show_one(id: str) -> None:
-    st.page_link(TOOLS, label="All tools", icon=":material/arrow_back:")
-    collection.tools(following()).wait()
-    try:
-        tool = one(id)
-    except PlaycallError as error:
-        show_error(error)
-        return
-    st.title(plain(tool.name))
-    with st.container(key="tool"):
-        show_head(tool)
-        show_parameters(tool)
-        show_try(tool)
-
-
-def show_head(tool: Tool) -> None:
-    if tool.description:
-        st.text(tool.description)
-    kind = str(tool.kind)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(plain(kind), color="violet", icon=ICONS.get(kind, ":material/build:"))
-        st.button(
-            "Check its health", key="playcall_health", icon=":material/ecg_heart:", on_click=check_health, args=(tool,)
-        )
-        if kind != ToolKind.BUILTIN:
-            with st.popover("Delete", icon=":material/delete:"):
-                st.text(f"Delete {tool.name} for good?")
-                st.button("Delete it", type="primary", key="playcall_delete", on_click=delete, args=(tool,))
-        st.caption(f"version {tool.version} · changed {ago(tool.updated_at)} · {plain(str(tool.id))}")
-    if tool.url is not None:
-        st.code(f"{tool.method or 'POST'} {tool.url}", language=None, wrap_lines=True)
-    if tool.implementation is not None:
-        st.code(tool.implementation, language=None)
-    health: ToolHealth | None = st.session_state.get(f"playcall_health:{tool.id}")
-    if health is not None:
-        show_health(health)
-
-
-def show_health(health: ToolHealth) -> None:
-    took = "" if health.latency_ms is None else f" ({health.latency_ms:.0f} ms)"
-    said = f": {health.message}" if health.message else ""
-    if health.healthy:
-        st.success(plain(f"It could be called{took}{said}"), icon=":material/check_circle:")
-    else:
-        st.error(plain(f"It could not be called{took}{said}"), icon=":material/error:")
-
-
-def show_parameters(tool: Tool) -> None:
-    about = tool.parameters.get("description")
-    if isinstance(about, str):
-        st.text(about)
-    with st.expander("What it takes", icon=":material/data_object:"):
-        show_schema(tool)
-
-
-def show_schema(tool: Tool) -> None:
-    """As a table, and as it stands."""
-    parameters = parameters_of(tool.parameters, tool.defaults)
-    if parameters:
-        st.html(parameters_as_html(parameters[:PARAMETER_ROWS]))
-    else:
-        st.caption("Its schema names no parameters.")
-    st.caption("its schema")
-    show_value(tool.parameters)
-
-
-def show_try(tool: Tool) -> None:
-    st.subheader("Try it", anchor=False)
-    form = try_form(tool)
-    with st.form("playcall_try", enter_to_submit=False):
-        form.show("Not called: see what is said at the fields.")
-        if not form.fields:
-            st.caption("It takes no parameters.")
-        st.form_submit_button(
-            "Try it", type="primary", icon=":material/play_arrow:", key="playcall_try_it", on_click=try_it, args=(tool,)
-        )
-    show_notice(place_of(tool))
-    result: ToolResult | None = st.session_state.get(result_key(tool))
-    if result is not None:
-        with st.container(border=True, key="result"), errors_shown():
-            if result.finished:
-                st.caption(":green[:material/check_circle: It gave:]")
-                show_value(result.output)
-            else:
-                st.caption("It takes longer, and goes on as a task.")
-                show_live_task(task_model(following(), str(result.task_id)), alone=False)
-    if TRIED in st.session_state:
-        del st.session_state[TRIED]
-        form.done()
-
-
 if (asked_for := wanted("tool")) is not None:
-    show_one(asked_for)
+    show_tool(asked_for)
 else:
     st.title("Tools")
     show_new()
-    show_notice(PLACE)
+    show_notice(ALL)
     with st.container(key="tools"):
         show_table()

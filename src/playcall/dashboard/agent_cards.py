@@ -1,0 +1,70 @@
+"""Cards to find an agent by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from playcall.dashboard import collection
+from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
+from playcall.dashboard.connection import following
+from playcall.dashboard.notices import show_notice
+from playcall.dashboard.plain import cut, plain
+from playcall.dashboard.showing import AGENTS, ready
+from playcall.models import Agent
+
+__all__ = ["show_cards"]
+
+CARDS_SECONDS: Final = 2.0
+CARDS: Final = 30
+COLUMNS: Final = 3
+
+
+@st.fragment(run_every=CARDS_SECONDS)
+def show_cards() -> None:
+    known = collection.agents(following())
+    if not ready(known):
+        return
+    text = st.text_input(
+        "Search",
+        key="playcall_find_agent",
+        placeholder="name, description or tool",
+        icon=":material/search:",
+        live=True,
+    )
+    looked_for = (text or "").strip().casefold()
+    agents = [each for each in known.items() if any(looked_for in part.casefold() for part in _words(each))]
+    many = len(agents)
+    st.caption(f"{many:,} agent{'' if many == 1 else 's'}" + (", the newest" if known.full else ""))
+    shown: int = st.session_state.setdefault("playcall_agent_cards", CARDS)
+    for first in range(0, min(many, shown), COLUMNS):
+        for column, agent in zip(st.columns(COLUMNS), agents[first : first + COLUMNS], strict=False):
+            with column:
+                _show_card(agent)
+    if many > shown and st.button(f"Show {min(CARDS, many - shown)} more", key="playcall_more_agents"):
+        st.session_state["playcall_agent_cards"] = shown + CARDS
+        st.rerun(scope="fragment")
+    if not known.items():
+        st.info("There is no agent yet. Open «New agent» above to create one.", icon=":material/smart_toy:")
+
+
+def _words(agent: Agent) -> tuple[str, ...]:
+    return agent.name, agent.description, *agent.tools
+
+
+def _show_card(agent: Agent) -> None:
+    with st.container(border=True, height="stretch", key=f"playcall_agent_{agent.id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                AGENTS,
+                label=f"**{plain(cut(agent.name, 40))}**",
+                icon=":material/smart_toy:",
+                query_params={"agent": agent.id},
+            )
+            show_state(agent)
+        st.caption(plain(cut(agent.description, 140)) or "No description")
+        st.caption(plain(cut(", ".join(agent.tools), 100)) or "no tools")
+        with st.container(horizontal=True):
+            show_start_or_stop(agent)
+        show_notice(place_of(agent))

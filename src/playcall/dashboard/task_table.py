@@ -1,0 +1,102 @@
+"""The table of tasks, the newest first, and what is looked for in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import streamlit as st
+
+from playcall.dashboard import collection
+from playcall.dashboard.connection import client, errors_shown, following
+from playcall.dashboard.drawing import clickable
+from playcall.dashboard.finding import TaskWish, with_older
+from playcall.dashboard.gantt import duration
+from playcall.dashboard.plain import cut
+from playcall.dashboard.showing import TASKS, ago, ready
+from playcall.models import Task, TaskStatus
+
+__all__ = ["GO", "show_table"]
+
+TABLE_SECONDS: Final = 2.0
+TABLE_ROWS: Final = 200
+FOUND_AT_MOST: Final = 200
+# In the session: the task to go to; and what was looked for, with what the backend found for it.
+GO: Final = "playcall_go_to_task"
+FOUND: Final = "playcall_found_tasks"
+
+
+def _found(wish: TaskWish) -> tuple[Task, ...]:
+    """From what is known; where there are older ones, the backend is asked for them, once for each wish."""
+    known = collection.tasks(following())
+    fitting = tuple(task for task in known.items() if wish.fits(task))
+    if not known.full or wish == TaskWish():
+        return fitting
+    asked: tuple[TaskWish, tuple[Task, ...]] | None = st.session_state.get(FOUND)
+    if asked is None or asked[0] != wish:
+        listed = client().tasks.list(
+            status=wish.status, agent=wish.agent_id, run=wish.run_id, newest_first=True, max_items=FOUND_AT_MOST
+        )
+        asked = st.session_state[FOUND] = (wish, tuple(listed))
+    return with_older(fitting, asked[1])
+
+
+@st.fragment(run_every=TABLE_SECONDS)
+def show_table() -> None:
+    if (task_id := st.session_state.pop(GO, None)) is not None:
+        st.switch_page(TASKS, query_params={"task": task_id})
+    known = collection.tasks(following())
+    if not ready(known):
+        return
+    names = {str(task.agent_id): task.agent or "" for task in reversed(known.items()) if task.agent_id is not None}
+    by_status, by_agent, by_run = st.columns([1, 1, 1.4])
+    wish = TaskWish(
+        by_status.selectbox(
+            "Status", [str(each) for each in TaskStatus], index=None, key="playcall_task_status", placeholder="any"
+        ),
+        by_agent.selectbox(
+            "Agent", list(names), index=None, format_func=names.__getitem__, key="playcall_task_of", placeholder="any"
+        ),
+        (by_run.text_input("Run", key="playcall_task_run", placeholder="run_…, its id") or "").strip() or None,
+    )
+    with errors_shown():
+        tasks = _found(wish)
+        many = f"{len(tasks):,} task{'' if len(tasks) == 1 else 's'}"
+        st.caption(many + (f", the newest {TABLE_ROWS} are shown" if len(tasks) > TABLE_ROWS else ""))
+        if not tasks:
+            return
+        now = datetime.now(UTC)
+        shown = tasks[:TABLE_ROWS]
+        runs = {str(run.id): run.playbook_name for run in collection.runs(following()).items()}
+        clickable(
+            [_row(task, now, runs) for task in shown],
+            [str(task.id) for task in shown],
+            _go_to,
+            key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}",
+            columns={
+                "status": st.column_config.TextColumn(width="small"),
+                "created": st.column_config.TextColumn(width="small"),
+                "took": st.column_config.TextColumn(width="small"),
+                "about": st.column_config.TextColumn(width="medium"),
+            },
+            height=600 if len(shown) > 15 else None,
+        )
+        st.caption("Click a row to open the task.")
+
+
+def _go_to(task_id: str) -> None:
+    st.session_state[GO] = task_id
+
+
+def _row(task: Task, now: datetime, runs: Mapping[str, str]) -> dict[str, object]:
+    ran = task.started_at is not None
+    return {
+        "operation": cut(task.operation, 100),
+        "agent": task.agent or "",
+        "status": str(task.status),
+        "created": ago(task.created_at, now),
+        "took": duration(((task.ended_at or now) - task.started_at).total_seconds()) if ran and task.started_at else "",
+        "about": cut(task.error.message if task.error is not None else task.description, 200),
+        "run": "" if task.run_id is None else runs.get(str(task.run_id), str(task.run_id)),
+    }

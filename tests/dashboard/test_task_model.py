@@ -1,0 +1,100 @@
+"""One task as it stands, from its events, with what is being written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from playcall.dashboard.following import Following
+from playcall.dashboard.task_actions import cancel
+from playcall.dashboard.task_model import TEXT_KEPT, TaskModel, task_model
+from playcall.errors import TaskNotFoundError
+from playcall.models import AnyEvent, Task
+
+from .desk import AGENT, Desk
+from .waiting import until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def task(**fields: Any) -> dict[str, Any]:
+    base = {"id": "t", "operation": "wait", "status": "running", "version": 1, "created_at": NOW, "updated_at": NOW}
+    return {**base, **fields}
+
+
+class Story:
+    """A model, and events told to it in order."""
+
+    def __init__(self) -> None:
+        self.model = TaskModel("t")
+        self.model.replace(Task.model_validate(task(version=2)))
+        self.seq = count(1)
+
+    def tell(self, type: str, **data: Any) -> None:
+        said = {"seq": next(self.seq), "id": "evt_1", "time": NOW, "type": type, "data": data}
+        self.model.take(EVENT.validate_python(said, extra="ignore"))
+
+    def write(self, round: int, offset: int, text: str) -> str:
+        self.tell("task.output.delta", task_id="t", round=round, offset=offset, text=text)
+        return self.model.text
+
+
+def test_progress_is_shown_while_it_runs_and_gone_when_it_has_ended() -> None:
+    story = Story()
+    story.tell("task.progress", task_id="t", done=1, total=4, message="m")
+    assert story.model.progress is not None
+    assert not story.model.over
+    story.tell("task.completed", task=task(version=3, status="completed", ended_at=NOW, output="o"))
+    assert story.model.task is not None
+    assert (story.model.task.output, story.model.progress, story.model.over) == ("o", None, True)
+
+
+def test_an_event_that_is_older_than_what_was_read_moves_nothing_back() -> None:
+    story = Story()
+    story.tell("task.created", task=task(version=1, status="queued"))
+    assert story.model.task is not None
+    assert story.model.task.status == "running"
+
+
+def test_what_a_model_writes_is_put_together_each_piece_once() -> None:
+    story = Story()
+    assert story.write(0, 0, "It ") == "It "
+    assert story.write(0, 3, "rains") == "It rains"
+    assert story.write(0, 3, "rains.") == "It rains.", "a piece that came in part already"
+    assert story.write(1, 0, "Anew") == "Anew", "another turn"
+    assert story.write(1, 0, "Again") == "Again", "a turn that a crash made begin again"
+    long = "x" * TEXT_KEPT
+    assert story.write(1, 5, long) == long, "bounded: its end"
+    assert story.write(1, 5 + len(long), "y") == long[1:] + "y"
+    story.tell("task.completed", task=task(version=3, status="completed", ended_at=NOW))
+    assert story.model.text == ""
+
+
+def test_a_real_task_is_followed_to_its_end_and_says_so(desk: Desk) -> None:
+    following = Following(desk.client)
+    made = desk.client.tasks.create({"agent": AGENT, "operation": "wait", "parameters": {"seconds": 60}})
+    model = task_model(following, made.id)
+    until(lambda: model.progress is not None)
+    assert cancel(desk.client, made.id).good
+    until(lambda: model.over)
+    assert model.task is not None
+    assert model.task.status == "cancelled"
+    late = cancel(desk.client, made.id)
+    assert not late.good
+    assert late.sentence == "Nothing to cancel: the task had ended already, as cancelled."
+    again = TaskModel(made.id)
+    again.follow(desk.client, lambda _feed: None)
+    assert again.over, "one that has ended is read, and not waited for"
+    following.close()
+
+
+def test_a_task_that_is_not_there_is_said_to_be_so(desk: Desk) -> None:
+    following = Following(desk.client)
+    model = task_model(following, "tsk_000000000000000000000000")
+    until(lambda: model.over)
+    assert isinstance(model.error, TaskNotFoundError)
+    following.close()
