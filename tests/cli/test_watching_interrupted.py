@@ -106,7 +106,7 @@ def test_a_question_takes_the_place_of_the_bars_and_of_nothing_else(
         terminal.type(CTRL_C)
         terminal.until(QUESTION)
         assert terminal.text.startswith(f"{above}Leave it running"), "in the very place of the bars"
-        terminal.type("what?\n")
+        terminal.type("no\n")
         terminal.until(lambda screen: screen.count(QUESTION) == 2)
         terminal.type("w\n")
         screen = terminal.until("● connected")

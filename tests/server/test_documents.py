@@ -95,3 +95,18 @@ def test_an_unknown_step_type_is_told_at_its_field_with_the_types_there_are() ->
     assert problem.loc == ["steps", 0, "type"]
     assert problem.msg.startswith("there is no type 'standrad'; there are standard, work_in_parallel, ")
     assert problem.suggestion == "standard"
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"id": "a", "typ": "standard"}, "Field required; is 'typ' meant to be 'type'?"),
+        ({"id": "a"}, "Field required"),
+    ],
+)
+def test_a_step_that_does_not_say_what_it_is_is_told_so_in_its_own_words(step: dict[str, str], said: str) -> None:
+    spec = {"name": "n", "agents": ["A"], "steps": [{"id": "b", "type": "wait"}, step]}
+    with pytest.raises(ValidationError) as caught:
+        PlaybookSpec.model_validate(spec)
+    [problem] = [each for each in field_problems(caught.value, spec) if each.loc[:2] == ["steps", 1]]
+    assert (problem.loc, problem.msg, problem.type) == (["steps", 1, "type"], said, "missing")

@@ -41,6 +41,7 @@ def show_agent(id: str) -> None:
     try:
         agent = one(id)
     except PlaycallError as error:
+        st.title("Agents")
         show_error(error)
         return
     st.title(plain(agent.name))
@@ -54,6 +55,10 @@ def show_agent(id: str) -> None:
 
 @st.fragment(run_every=SECONDS)
 def show_head(id: str) -> None:
+    known = collection.agents(following())
+    if known.ready and not known.full and known.get(id) is None:
+        st.info("It is not there any more: it was deleted.", icon=":material/delete:")
+        return
     with errors_shown():
         agent = one(id)
         with st.container(horizontal=True, vertical_alignment="center"):

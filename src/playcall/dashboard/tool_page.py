@@ -47,6 +47,7 @@ def show_tool(id: str) -> None:
     try:
         tool = one(id)
     except PlaycallError as error:
+        st.title("Tools")
         show_error(error)
         return
     st.title(plain(tool.name))

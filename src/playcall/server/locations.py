@@ -50,6 +50,8 @@ def field_problems(error: ValidationError, value: object) -> list[FieldProblem]:
 def _problem(item: ErrorDetails, value: object) -> FieldProblem:
     loc = list(clean_loc(item["loc"], value, missing=item["type"] == "missing"))
     context = item.get("ctx")
+    if item["type"] == "union_tag_not_found" and context is not None:
+        return _without_tag([*loc, context["discriminator"].strip("'")], value)
     if item["type"] != "union_tag_invalid" or context is None:
         return FieldProblem(loc=loc, msg=item["msg"], type=item["type"])
     # Pydantic points at the object and speaks of tags; people know the field.
@@ -61,6 +63,17 @@ def _problem(item: ErrorDetails, value: object) -> FieldProblem:
         type=item["type"],
         suggestion=next(iter(get_close_matches(given, known, n=1)), None),
     )
+
+
+def _without_tag(loc: list[str | int], value: object) -> FieldProblem:
+    """What kind the object is, is not said, so nothing else of it could be looked at: a slip in the name is told here."""
+    *path, field = loc
+    for element in path:
+        value = cast("dict[str | int, object]", value)[element]
+    names = [str(name) for name in cast("dict[object, object]", value)] if isinstance(value, dict) else []
+    slip = next(iter(get_close_matches(str(field), names, n=1)), None)
+    said = "Field required" if slip is None else f"Field required; is {slip!r} meant to be {field!r}?"
+    return FieldProblem(loc=loc, msg=said, type="missing")
 
 
 def _unique(problems: Iterable[FieldProblem]) -> list[FieldProblem]:

@@ -18,8 +18,7 @@ def show_one(task_id: str) -> None:
     st.page_link(TASKS, label="All tasks", icon=":material/arrow_back:")
     model = task_model(following(), task_id)
     model.wait()
-    if model.task is not None:
-        st.title(plain(cut(model.task.operation, 80)))
+    st.title("Tasks" if model.task is None else plain(cut(model.task.operation, 80)))
     with st.container(key="task"):
         show_live_task(model, alone=True)
 
