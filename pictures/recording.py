@@ -124,4 +124,4 @@ def _drawn(line: Line, row: int, begins: float, ends: float, recording: Recordin
             f'values="{";".join(values)}" keyTimes="{keys}"/>'
         )
     still = "" if ends >= whole else ' opacity="0"'  # where nothing moves, the end is seen
-    return f'<text y="{BAR + (row + 0.7) * LINE:.1f}"{still}>{"".join(spans)}{moves}</text>'
+    return f'<text xml:space="preserve" y="{BAR + (row + 0.7) * LINE:.1f}"{still}>{"".join(spans)}{moves}</text>'

@@ -22,7 +22,7 @@ COLUMNS, ROWS = 88, 17
 FRAMES_A_SECOND: Final = 8
 PROMPT: Final = "$ "
 COMMAND: Final = 'playcall playbooks run "Nightly report" --watch'
-TYPED_SECONDS, STAYS_SECONDS = 1.2, 3.5
+TYPED_SECONDS, AWAY_SECONDS, STAYS_SECONDS = 1.0, 0.8, 2.0
 
 
 def make() -> None:
@@ -47,17 +47,31 @@ def _recorded(proxy: FaultProxy, environment: dict[str, str]) -> Recording:
     ) as terminal:
         began = time.monotonic() - TYPED_SECONDS
         said: Line = ((PROMPT, "#5fd38d", True, False), (COMMAND, "#d7dce5", False, False))
-        cut = False
+        heals_at: float | None = None
         while terminal.process.poll() is None:
             terminal.read(1 / FRAMES_A_SECOND)
+            _finish_drawing(terminal)
             lines = [said, *map(line_of, terminal.cells)]
             if lines != frames[-1][1]:
                 frames.append((time.monotonic() - began, lines))
-            if not cut and "2/4 steps" in terminal.text:
-                cut = proxy.cut() > 0
+            if heals_at is None and "2/4 steps" in terminal.text:
+                proxy.refuse()
+                proxy.cut()
+                heals_at = time.monotonic() + AWAY_SECONDS
+            if heals_at is not None and time.monotonic() > heals_at:
+                proxy.heal()
         assert terminal.ended() == 0, terminal.text
         frames.append((time.monotonic() - began, [said, *map(line_of, terminal.cells)]))
     return Recording([(at, _without_end(lines)) for at, lines in frames], frames[-1][0] + STAYS_SECONDS, COLUMNS)
+
+
+def _finish_drawing(terminal: Terminal) -> None:
+    """Not in the middle of a picture, of which half is there."""
+    for _ in range(10):
+        before = len(terminal.written)
+        terminal.read(0.02)
+        if len(terminal.written) == before:
+            return
 
 
 def _typed() -> list[tuple[float, list[Line]]]:

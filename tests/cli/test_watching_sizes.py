@@ -67,6 +67,33 @@ def test_the_view_follows_the_size_of_its_window(run: Run, live: LiveBackend) ->
         assert sum("━" in line for line in terminal.lines) == 1
 
 
+def test_a_window_of_ten_short_lines_has_the_head_a_bar_and_the_last_that_was_said(
+    live: LiveBackend, client: Playcall
+) -> None:
+    client.agents.create({"name": "Talker", "tools": ["shell", "wait"]})
+    said = {
+        "operation": "shell",
+        "parameters": {"command": "seq -f 'line %g, with more than fits here' 20; exec sleep 600"},
+    }
+    step = {"type": "standard", "agent": "Talker"}
+    steps = [{**step, "id": f"s{n}", "operation": "wait", "parameters": {"seconds": 0}} for n in range(8)]
+    playbook = client.playbooks.create(
+        {"name": "Small", "agents": ["Talker"], "steps": [*steps, {**step, **said, "id": "talks"}]}
+    )
+    run = client.playbooks.run(playbook.id)
+    environment = {"PLAYCALL_URL": live.url, "PLAYCALL_API_KEY": live.api_key}
+    with Terminal("runs", "watch", run.id, environment=environment, columns=40, rows=10) as terminal:
+        lines = terminal.until("line 20, with").splitlines()
+        client.runs.cancel(run.id)
+        assert terminal.ended() == 1
+    assert lines[0] == "Small"
+    assert lines[1].startswith("running  8/9 steps")
+    assert lines[2] == "● connected"
+    assert lines[3].startswith("talks ")
+    assert lines[4] == "… of 9 in all, 8 have ended"
+    assert lines[5:] == ["", *(f"line {n}, with more than fits here" for n in (18, 19, 20))]
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveBackend, Run, Path]]:
     """A run that waits at its last but one step, and the file that lets it go on."""

@@ -85,6 +85,25 @@ def test_a_run_of_two_thousand_steps_and_fifty_thousand_lines_is_shown_in_bounds
     assert_well(tab, dashboard)
 
 
+def test_a_playbook_of_two_thousand_steps_is_shown_and_offered_in_bounds(
+    desk: Desk, dashboard: DashboardProcess, open_tab: OpenTab, tmp_path: Path
+) -> None:
+    step = {"type": "standard", "agent": AGENT, "operation": "wait", "parameters": {"seconds": 0}}
+    steps = [{"id": f"account_{number:04}", **step} for number in range(STEPS)]
+    playbook = desk.client.playbooks.create({"name": "Many accounts", "agents": [AGENT], "steps": steps})
+    tab = open_tab(dashboard).open("Playbooks").sees(re.compile("2,?000 steps"))
+    tab.main.get_by_role("link", name="Many accounts").click()
+    tab.sees_title("Many accounts").sees(re.compile("of 2,?000 steps")).still()
+    assert tab.elements() < MOST_ELEMENTS
+    assert tab.received_bytes < MOST_BYTES
+    tab.main.get_by_role("tab", name="YAML").click()
+    tab.sees("account_0000").still()
+    assert tab.elements() < MOST_ELEMENTS
+    tab.open("Run", playbook=playbook.id)
+    assert tab.elements() < MOST_ELEMENTS
+    assert_well(tab, dashboard)
+
+
 def line(number: int) -> str:
     return f"line {number} of the quarterly report"
 

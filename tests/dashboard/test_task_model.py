@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+import pytest
 from pydantic import TypeAdapter
 
 from playcall.dashboard.following import Following
 from playcall.dashboard.task_actions import cancel
 from playcall.dashboard.task_model import TEXT_KEPT, TaskModel, task_model
-from playcall.errors import TaskNotFoundError
+from playcall.errors import TaskNotCancellableError, TaskNotFoundError
 from playcall.models import AnyEvent, Task
 
 from .desk import AGENT, Desk
@@ -89,6 +90,19 @@ def test_a_real_task_is_followed_to_its_end_and_says_so(desk: Desk) -> None:
     again = TaskModel(made.id)
     again.follow(desk.client, lambda _feed: None)
     assert again.over, "one that has ended is read, and not waited for"
+    following.close()
+
+
+def test_how_far_it_is_is_known_at_once_however_long_ago_it_said_so(desk: Desk) -> None:
+    run = desk.at_gate("Slow work")
+    (made,) = desk.client.tasks.list(run=run.id)
+    following = Following(desk.client)
+    model = task_model(following, made.id)
+    until(lambda: model.progress is not None)
+    with pytest.raises(TaskNotCancellableError, match="run"):
+        cancel(desk.client, made.id)
+    desk.gate.open(1)
+    until(lambda: model.over)
     following.close()
 
 

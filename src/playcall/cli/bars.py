@@ -24,7 +24,7 @@ def window(bars: Sequence[Bar], rows: int) -> tuple[Sequence[Bar], str]:
         return bars, ""
     shown = max(1, rows - 1)
     going_on = next((at for at, bar in enumerate(bars) if not (bar.well or bar.badly)), len(bars))
-    first = max(0, min(going_on - BEFORE, len(bars) - shown))
+    first = max(0, min(going_on - min(BEFORE, shown // 2), len(bars) - shown))
     ended = sum(bar.well or bar.badly for bar in bars)
     return bars[first : first + shown], f"… of {len(bars):,} in all, {ended:,} have ended"
 

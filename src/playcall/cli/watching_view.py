@@ -29,7 +29,8 @@ __all__ = ["WatchView", "watch_view"]
 
 LINES: Final = 6
 """Log lines that stay in sight; `playcall runs logs` has all."""
-LEAST_BARS: Final = 3
+LEAST_ROWS: Final = 2
+"""For bars, and the line about those that do not fit, in a window of few lines."""
 NARROW: Final = 70
 """Columns under which name, standing and badge have a line each, and log lines leave the time out."""
 TYPE_WIDTH: Final = 22
@@ -235,10 +236,10 @@ class LiveLines:
         run, console = self._run, self._console
         if run is None:
             return Text("")
-        lines = list(self._lines)
+        lines = list(self._lines)[-max(1, console.height // 3) :]
         head = self._head(run)
         room = console.height - len(head) - len(lines) - 3
-        bars, others = window(self._picture.bars, max(LEAST_BARS, room))
+        bars, others = window(self._picture.bars, max(LEAST_ROWS, room))
         parts = [*head, bars_table(bars, console.width)]
         if others:
             parts.append(_cut(Text(others, "dim")))

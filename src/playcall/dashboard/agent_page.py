@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
@@ -12,10 +11,10 @@ from playcall.dashboard.agent_form import changes_of, fields_of_agent
 from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
 from playcall.dashboard.connection import client, errors_shown, following, show_error
 from playcall.dashboard.form_view import FormView
-from playcall.dashboard.gantt import duration
 from playcall.dashboard.notices import forget, say, show_notice
-from playcall.dashboard.plain import cut, plain
-from playcall.dashboard.showing import AGENTS, TASKS, TOOLS, ago, ready, show_status
+from playcall.dashboard.plain import plain
+from playcall.dashboard.showing import AGENTS, TOOLS, ago, ready
+from playcall.dashboard.task_table import go_where_it_was_clicked, show_rows
 from playcall.errors import InvalidRequestError, NameTakenError, NotFoundError, PlaycallError
 from playcall.models import Agent, Task
 
@@ -158,6 +157,7 @@ def delete(agent: Agent) -> None:
 
 @st.fragment(run_every=SECONDS)
 def show_tasks(id: str) -> None:
+    go_where_it_was_clicked()
     st.subheader("Its latest tasks", anchor=False)
     known = collection.tasks(following())
     if not ready(known):
@@ -166,10 +166,9 @@ def show_tasks(id: str) -> None:
         tasks = [task for task in known.items() if task.agent_id == id][:TASKS_SHOWN]
         if not tasks and known.full:
             tasks = older_tasks(id)
-        now = datetime.now(UTC)
-        for task in tasks:
-            show_task_line(task, now)
-        if not tasks:
+        if tasks:
+            show_rows(tasks, key=f"playcall_tasks_of:{id}")
+        else:
             st.caption("None yet.")
 
 
@@ -180,12 +179,3 @@ def older_tasks(id: str) -> list[Task]:
         st.session_state[key] = list(client().agents.tasks(id, newest_first=True, max_items=TASKS_SHOWN))
     kept: list[Task] = st.session_state[key]
     return kept
-
-
-def show_task_line(task: Task, now: datetime) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        show_status(str(task.status))
-        st.page_link(TASKS, label=plain(cut(task.operation, 60)), query_params={"task": task.id})
-        took = "" if task.started_at is None else duration(((task.ended_at or now) - task.started_at).total_seconds())
-        said = cut(task.error.message if task.error is not None else task.description, 100)
-        st.caption(" · ".join(each for each in (ago(task.created_at, now), took, plain(said)) if each))

@@ -20,6 +20,8 @@ __all__ = ["Dot", "events_chart", "latency_chart", "minutes_of", "throughput_cha
 
 MINUTES: Final = 10
 BUCKET_SECONDS: Final = 10
+SECONDS_BELOW: Final = 3
+"""Fewer minutes than these are counted in seconds."""
 GOOD: Final = "#2a9d6f"
 BAD: Final = "#c53030"
 BLUE: Final = "#2563eb"
@@ -130,6 +132,7 @@ def events_chart(samples: Sequence[Sample], now: datetime, minutes: int) -> Spec
 
 def _framed(*layers: Spec, most: float, unit: str, minutes: int) -> Spec:
     quiet = {"title": None, "domain": False, "ticks": False, "labelColor": "#6b7280", "labelFontSize": 11}
+    label = "datum.value * 60 + ' s'" if minutes < SECONDS_BELOW else "datum.value + ' min'"
     x = {
         "field": "x",
         "type": "quantitative",
@@ -137,8 +140,10 @@ def _framed(*layers: Spec, most: float, unit: str, minutes: int) -> Spec:
         "axis": {
             **quiet,
             "grid": False,
-            "values": [each / 2 for each in range(-2 * minutes, 1, 1 if minutes < 3 else 2 if minutes < 7 else 4)],
-            "labelExpr": "datum.value == 0 ? 'now' : datum.value + ' min'",
+            "values": [
+                each / 2 for each in range(-2 * minutes, 1, 1 if minutes < SECONDS_BELOW else 2 if minutes < 7 else 4)
+            ],
+            "labelExpr": f"datum.value == 0 ? 'now' : {label}",
         },
     }
     y = {
@@ -155,7 +160,10 @@ def _framed(*layers: Spec, most: float, unit: str, minutes: int) -> Spec:
     }
     return {
         "height": HEIGHT_PIXELS,
-        "layer": [{**layer, "encoding": {"x": x, "y": y, **layer["encoding"]}} for layer in layers],
+        "layer": [
+            {**layer, "mark": {**layer["mark"], "clip": True}, "encoding": {"x": x, "y": y, **layer["encoding"]}}
+            for layer in layers
+        ],
         "config": {"view": {"stroke": None}},
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,11 +17,13 @@ from playcall.dashboard.plain import cut
 from playcall.dashboard.showing import TASKS, ago, ready
 from playcall.models import Task, TaskStatus
 
-__all__ = ["GO", "show_table"]
+__all__ = ["GO", "go_where_it_was_clicked", "show_rows", "show_table"]
 
 TABLE_SECONDS: Final = 2.0
 TABLE_ROWS: Final = 200
 FOUND_AT_MOST: Final = 200
+HIGH_ROWS: Final = 15
+HEIGHT_PIXELS: Final = 600
 # In the session: the task to go to; and what was looked for, with what the backend found for it.
 GO: Final = "playcall_go_to_task"
 FOUND: Final = "playcall_found_tasks"
@@ -44,8 +46,7 @@ def _found(wish: TaskWish) -> tuple[Task, ...]:
 
 @st.fragment(run_every=TABLE_SECONDS)
 def show_table() -> None:
-    if (task_id := st.session_state.pop(GO, None)) is not None:
-        st.switch_page(TASKS, query_params={"task": task_id})
+    go_where_it_was_clicked()
     known = collection.tasks(following())
     if not ready(known):
         return
@@ -66,23 +67,33 @@ def show_table() -> None:
         st.caption(many + (f", the newest {TABLE_ROWS} are shown" if len(tasks) > TABLE_ROWS else ""))
         if not tasks:
             return
-        now = datetime.now(UTC)
-        shown = tasks[:TABLE_ROWS]
-        runs = {str(run.id): run.playbook_name for run in collection.runs(following()).items()}
-        clickable(
-            [_row(task, now, runs) for task in shown],
-            [str(task.id) for task in shown],
-            _go_to,
-            key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}",
-            columns={
-                "status": st.column_config.TextColumn(width="small"),
-                "created": st.column_config.TextColumn(width="small"),
-                "took": st.column_config.TextColumn(width="small"),
-                "about": st.column_config.TextColumn(width="medium"),
-            },
-            height=600 if len(shown) > 15 else None,
-        )
+        show_rows(tasks[:TABLE_ROWS], key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}")
         st.caption("Click a row to open the task.")
+
+
+def go_where_it_was_clicked() -> None:
+    """At the beginning of a fragment that shows rows."""
+    if (task_id := st.session_state.pop(GO, None)) is not None:
+        st.switch_page(TASKS, query_params={"task": task_id})
+
+
+def show_rows(tasks: Sequence[Task], *, key: str) -> None:
+    """A click on one leads to it."""
+    now = datetime.now(UTC)
+    runs = {str(run.id): run.playbook_name for run in collection.runs(following()).items()}
+    clickable(
+        [_row(task, now, runs) for task in tasks],
+        [str(task.id) for task in tasks],
+        _go_to,
+        key=key,
+        columns={
+            "status": st.column_config.TextColumn(width="small"),
+            "created": st.column_config.TextColumn(width="small"),
+            "took": st.column_config.TextColumn(width="small"),
+            "about": st.column_config.TextColumn(width="medium"),
+        },
+        height=HEIGHT_PIXELS if len(tasks) > HIGH_ROWS else None,
+    )
 
 
 def _go_to(task_id: str) -> None:
