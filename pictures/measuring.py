@@ -20,7 +20,7 @@ from tests.dashboard.process import DashboardProcess
 from playcall import ApiKey, Playcall
 from playcall.testing import LiveBackend
 
-__all__ = ["PageFigures", "Paint", "RunFigures", "measure_large_run", "measure_pages"]
+__all__ = ["PageFigures", "Paint", "RunFigures", "measure_large_run", "measure_pages", "middle"]
 
 STEPS: Final = 2_000
 LINES: Final = 50_000

@@ -27,8 +27,8 @@ MOST_MIB: Final = 100
 STEPS, LINES = 2_000, 50_000
 MOST_ROWS: Final = 200
 """Log lines that are in the page at once."""
-MOST_ELEMENTS: Final = 6_000
-MOST_BYTES: Final = 4_000_000
+MOST_ELEMENTS: Final = 3_000
+MOST_BYTES: Final = 1_000_000
 
 
 def test_a_file_of_200_mib_is_downloaded_as_it_is_and_is_never_in_memory_as_a_whole(
@@ -91,7 +91,7 @@ def test_a_playbook_of_two_thousand_steps_is_shown_and_offered_in_bounds(
     step = {"type": "standard", "agent": AGENT, "operation": "wait", "parameters": {"seconds": 0}}
     steps = [{"id": f"account_{number:04}", **step} for number in range(STEPS)]
     playbook = desk.client.playbooks.create({"name": "Many accounts", "agents": [AGENT], "steps": steps})
-    tab = open_tab(dashboard).open("Playbooks").sees(re.compile("2,?000 steps"))
+    tab = open_tab(dashboard).open("Playbooks").sees(re.compile("(2,?000|many) steps"))
     tab.main.get_by_role("link", name="Many accounts").click()
     tab.sees_title("Many accounts").sees(re.compile("of 2,?000 steps")).still()
     assert tab.elements() < MOST_ELEMENTS

@@ -126,16 +126,18 @@ def test_a_run_is_started_and_seen_to_its_end_though_the_backend_is_killed_meanw
     assert tab.loads == 1, "there was no reload"
 
 
-def test_two_visitors_see_a_run_move_over_one_connection(visit: Visit, backend: LiveBackend, url: str) -> None:
-    one = visit(url).page
-    one.get_by_role("button", name="Run").click()
-    expect(one.get_by_text("of 4 steps: running")).to_be_visible()
-    other = visit(one.url).page
-    for page in (one, other):
+def test_two_visitors_see_each_a_run_of_their_own_move_over_one_connection(
+    visit: Visit, backend: LiveBackend, url: str
+) -> None:
+    pages = [visit(url).page for _ in range(2)]
+    for page in pages:
+        page.get_by_role("button", name="Run").click()
+    for page in pages:
         expect(page.get_by_text("of 4 steps")).to_be_visible()
     assert sockets_open(backend) == 1
-    for page in (one, other):
+    for page in pages:
         expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
+    assert pages[0].url != pages[1].url
 
 
 def test_a_page_that_was_opened_while_the_backend_was_away_needs_no_reload(

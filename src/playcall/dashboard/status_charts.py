@@ -20,6 +20,8 @@ __all__ = ["Dot", "events_chart", "latency_chart", "minutes_of", "throughput_cha
 
 MINUTES: Final = 10
 BUCKET_SECONDS: Final = 10
+HEADROOM: Final = 1.08
+"""So that the highest dot is not cut by the edge."""
 SECONDS_BELOW: Final = 3
 """Fewer minutes than these are counted in seconds."""
 GOOD: Final = "#2a9d6f"
@@ -149,7 +151,7 @@ def _framed(*layers: Spec, most: float, unit: str, minutes: int) -> Spec:
     y = {
         "field": "y",
         "type": "quantitative",
-        "scale": {"domain": [0, max(most, 1.0)], "nice": True},
+        "scale": {"domain": [0, max(HEADROOM * most, 1.0)], "nice": True},
         "axis": {
             **quiet,
             "gridColor": "#e5e7eb",

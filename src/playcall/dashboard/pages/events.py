@@ -22,6 +22,7 @@ PLACE = "events"
 TAIL_SECONDS = 1.0
 ROWS = 200
 TABLE_PIXELS = 430
+HIGH_ROWS = 11
 # In the session: what is looked at instead of the live tail, with how many had come by then; and the event that is open.
 HELD = "playcall_events_held"
 OPEN = "playcall_event_open"
@@ -106,7 +107,7 @@ def show_tail(topic: str, types: tuple[str, ...]) -> None:
             "time": st.column_config.TextColumn("time (UTC)", width="small"),
             "what": st.column_config.TextColumn(width="large"),
         },
-        height=TABLE_PIXELS,
+        height=TABLE_PIXELS if len(shown) > HIGH_ROWS else None,
     )
     opened: AnyEvent | None = st.session_state.get(OPEN)
     if opened is not None:
