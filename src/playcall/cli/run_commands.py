@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["runs"]
 
 runs = typer.Typer(help="What playbooks have done and are doing: follow, steer and read runs.", no_args_is_help=True)
+
+LINES_A_PAGE: Final = 1_000
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", autocompletion=run_ids)]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
@@ -209,7 +211,11 @@ def logs(
     with connected(url, profile, explain=explain) as client:
         from .tables import show_json
 
-        lines = _followed_lines(client, run, LogLevel(level)) if follow else client.runs.logs(run, level=level)
+        lines = (
+            _followed_lines(client, run, LogLevel(level))
+            if follow
+            else client.runs.logs(run, level=level, page_size=LINES_A_PAGE, max_items=limit)
+        )
         for number, line in enumerate(lines, 1):
             if as_json:
                 show_json(line)
