@@ -31,6 +31,7 @@ def test_what_the_backend_refuses_is_said_at_the_field_and_what_was_typed_stays(
     tab.sees("weather was registered")
     assert [tool.description for tool in desk.client.tools.list() if tool.name == "weather"] == ["<b>x</b>"]
     expect(tab.input("name").locator("input")).to_have_value("")
+    tab.main.get_by_text("Register an HTTP tool").click()
     tab.fill(tab.input("name"), "weather").fill(tab.input("url"), "https://weather.example/now").press("Register")
     expect(tab.key("playcall_problem-name")).to_be_visible()
     assert_well(tab, dashboard)

@@ -43,7 +43,6 @@ def show_agent(id: str) -> None:
         st.title("Agents")
         show_error(error)
         return
-    st.title(plain(agent.name))
     edited: Agent | None = st.session_state.get(EDITED)
     with st.container(key="agent"):
         show_head(id)
@@ -54,12 +53,15 @@ def show_agent(id: str) -> None:
 
 @st.fragment(run_every=SECONDS)
 def show_head(id: str) -> None:
+    """With its name, which may change while it is looked at."""
     known = collection.agents(following())
     if known.ready and not known.full and known.get(id) is None:
+        st.title("Agents")
         st.info("It is not there any more: it was deleted.", icon=":material/delete:")
         return
     with errors_shown():
         agent = one(id)
+        st.title(plain(agent.name))
         with st.container(horizontal=True, vertical_alignment="center"):
             show_state(agent)
             model = f"model {agent.model}" if agent.model else "no model"
