@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-__all__ = ["Rows", "chart", "chosen_cell", "clickable", "graph", "table"]
+__all__ = ["Rows", "chart", "clickable", "graph", "table"]
 
 Rows = Sequence[Mapping[str, object]]
 
@@ -34,29 +34,6 @@ def table(
         column_config=columns,
         height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
     )
-
-
-def chosen_cell(
-    rows: Rows,
-    *,
-    key: str,
-    order: Iterable[str] | None = None,
-    columns: Mapping[str, Any] | None = None,  # Any: as above
-    height: int | None = None,
-) -> int | None:
-    """As `table`, and the index of the row that was clicked; None while none was."""
-    state = st.dataframe(
-        list(rows),
-        key=key,
-        hide_index=True,
-        column_order=order,
-        column_config=columns,
-        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
-        on_select="rerun",
-        selection_mode="single-cell",
-    )
-    cells = state.selection.get("cells", [])
-    return cells[0][0] if cells else None
 
 
 def clickable(

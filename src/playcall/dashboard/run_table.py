@@ -9,7 +9,7 @@ import streamlit as st
 
 from playcall.dashboard import collection
 from playcall.dashboard.connection import client, errors_shown, following
-from playcall.dashboard.drawing import chosen_cell
+from playcall.dashboard.drawing import clickable
 from playcall.dashboard.finding import RunWish, with_older
 from playcall.dashboard.gantt import duration
 from playcall.dashboard.showing import RUNS, ago, ready
@@ -20,8 +20,9 @@ __all__ = ["show_table", "took"]
 TABLE_SECONDS: Final = 2.0
 TABLE_ROWS: Final = 200
 FOUND_AT_MOST: Final = 200
-# In the session: what was looked for, and what the backend found for it.
+# In the session: what was looked for, and what the backend found for it; and the run whose row was clicked.
 FOUND: Final = "playcall_found_runs"
+GO: Final = "playcall_go_to_run"
 
 
 def found(wish: RunWish) -> tuple[Run, ...]:
@@ -41,6 +42,8 @@ def found(wish: RunWish) -> tuple[Run, ...]:
 
 @st.fragment(run_every=TABLE_SECONDS)
 def show_table() -> None:
+    if (run_id := st.session_state.pop(GO, None)) is not None:
+        st.switch_page(RUNS, query_params={"run": run_id})
     known = collection.runs(following())
     if not ready(known):
         return
@@ -60,8 +63,10 @@ def show_table() -> None:
         if not runs:
             return
         now = datetime.now(UTC)
-        chosen = chosen_cell(
+        clickable(
             [row(run, now) for run in runs[:TABLE_ROWS]],
+            [str(run.id) for run in runs[:TABLE_ROWS]],
+            _go_to,
             key=f"playcall_runs:{wish.status}:{wish.playbook_id}",
             columns={
                 "progress": st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent", width="small"),
@@ -70,8 +75,10 @@ def show_table() -> None:
             height=600 if len(runs) > 15 else None,
         )
         st.caption("Click a row to open the run.")
-        if chosen is not None and chosen < len(runs):
-            st.switch_page(RUNS, query_params={"run": runs[chosen].id})
+
+
+def _go_to(run_id: str) -> None:
+    st.session_state[GO] = run_id
 
 
 def row(run: Run, now: datetime) -> dict[str, object]:
