@@ -9,7 +9,8 @@ import streamlit as st
 from playcall.dashboard import collection
 from playcall.dashboard.agent_form import changes_of, fields_of_agent
 from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
-from playcall.dashboard.connection import client, errors_shown, following, show_error
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.errors_shown import errors_shown, show_error
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.notices import forget, say, show_notice
 from playcall.dashboard.plain import plain

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from playcall.dashboard.connection import show_uncaught
+from playcall.dashboard.errors_shown import show_uncaught
 from playcall.dashboard.files import artifact_route
 from playcall.dashboard.tied import tie
 from playcall.dashboard.warming import warm

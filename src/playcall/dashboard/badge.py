@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import streamlit as st
 
-from playcall.dashboard.connection import client, following, heal
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.errors_shown import heal
 from playcall.dashboard.monitoring import keep_true
 from playcall.dashboard.status_samples import samples
 from playcall.errors import ConfigurationError

@@ -10,8 +10,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from playcall.dashboard import artifact_view, gantt, log_view, run_logs, steps_view
-from playcall.dashboard.connection import client, errors_shown, following
+from playcall.dashboard.connection import client, following
 from playcall.dashboard.drawing import chart, table
+from playcall.dashboard.errors_shown import errors_shown
 from playcall.dashboard.notices import forget, say, settle, show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.run_actions import Action, actions_for, do

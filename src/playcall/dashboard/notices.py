@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
-from playcall.dashboard.connection import show_error
+from playcall.dashboard.errors_shown import show_error
 from playcall.dashboard.plain import plain
 from playcall.errors import PlaycallError
 

@@ -7,7 +7,8 @@ from typing import Final
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, errors_shown, following
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.errors_shown import errors_shown
 from playcall.dashboard.finding import PlaybookWish, agents_of, tags_of, with_older
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import PLAYBOOKS, RUN, ready, show_tags

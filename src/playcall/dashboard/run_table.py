@@ -8,8 +8,9 @@ from typing import Final
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, errors_shown, following
+from playcall.dashboard.connection import client, following
 from playcall.dashboard.drawing import clickable
+from playcall.dashboard.errors_shown import errors_shown
 from playcall.dashboard.finding import RunWish, with_older
 from playcall.dashboard.gantt import duration
 from playcall.dashboard.showing import RUNS, ago, ready

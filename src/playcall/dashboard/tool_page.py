@@ -7,7 +7,8 @@ from typing import Final
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, errors_shown, following, show_error
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.errors_shown import errors_shown, show_error
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.notices import forget, say, show_notice
 from playcall.dashboard.parameter_view import as_html as parameters_as_html

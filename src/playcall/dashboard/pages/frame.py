@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from playcall.dashboard.badge import show_badge
-from playcall.dashboard.connection import refuse_without_client
+from playcall.dashboard.errors_shown import refuse_without_client
 from playcall.dashboard.showing import PLAYBOOKS
 
 PAGES = Path(__file__).parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from playcall.dashboard.connection import show_error
+from playcall.dashboard.errors_shown import show_error
 from playcall.dashboard.new_playbook import PLACE, show_new
 from playcall.dashboard.notices import show_notice
 from playcall.dashboard.playbook_cards import show_cards

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, errors_shown, following
+from playcall.dashboard.connection import client, following
+from playcall.dashboard.errors_shown import errors_shown
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.input_form import fields_of
 from playcall.dashboard.notices import forget, say, show_notice
