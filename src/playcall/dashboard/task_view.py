@@ -21,17 +21,20 @@ __all__ = ["LIVE_SECONDS", "show_live_task", "show_task", "show_value"]
 
 LIVE_SECONDS = 1.0
 ERROR_CHARACTERS = 2_000
+TITLE_CHARACTERS = 80
 TALL_LINES = 24
 TALL_PIXELS = 420
 
 
 def show_live_task(model: TaskModel, *, alone: bool) -> None:
-    """Ticks for as long as the task goes on. `alone`: on its own page, with its parameters."""
+    """Ticks for as long as the task goes on. `alone`: on its own page, with its title and parameters."""
     moving = not model.over
     st.fragment(_tick, run_every=LIVE_SECONDS if moving else None)(model, moving, alone)
 
 
 def _tick(model: TaskModel, ticking: bool, alone: bool) -> None:
+    if alone:  # here, since a page may be there before its task is
+        st.title("Tasks" if model.task is None else plain(cut(model.task.operation, TITLE_CHARACTERS)))
     if not ready(model) or (task := model.task) is None:
         return
     if ticking and model.over:

@@ -7,7 +7,6 @@ import streamlit as st
 from playcall.dashboard.connection import following
 from playcall.dashboard.new_task import PLACE, show_new
 from playcall.dashboard.notices import show_notice
-from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import TASKS, wanted
 from playcall.dashboard.task_model import task_model
 from playcall.dashboard.task_table import show_table
@@ -18,7 +17,6 @@ def show_one(task_id: str) -> None:
     st.page_link(TASKS, label="All tasks", icon=":material/arrow_back:")
     model = task_model(following(), task_id)
     model.wait()
-    st.title("Tasks" if model.task is None else plain(cut(model.task.operation, 80)))
     with st.container(key="task"):
         show_live_task(model, alone=True)
 
