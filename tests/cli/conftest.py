@@ -82,7 +82,7 @@ def process(live: LiveBackend, tmp_path: Path) -> Run:
             input=input,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

@@ -32,7 +32,7 @@ from tests.chromium import find_chromium, launch_arguments
 
 __all__ = ["PAGES", "WAIT_SECONDS", "Chromium", "Hold", "Tab"]
 
-WAIT_SECONDS: Final = 60.0
+WAIT_SECONDS: Final = 150.0
 """How long a condition may take to come true: a machine may be busy. It costs nothing where it comes true at once."""
 PAGES: Final = {
     "Playbooks": "",
