@@ -221,7 +221,7 @@ FILTERS: Mapping[str, str] = {"playbook": "playbook_id", "agent": "agent_id", "r
 """Query parameters that take an id, and whose it is."""
 WORDS = {"q", "tag"}
 """Query parameters that look for a text."""
-PLAIN = {"limit", "state", "status", "kind", "level"}
+PLAIN = {"limit", "order", "state", "status", "kind", "level"}
 """Query parameters that name nothing of anybody's."""
 WITHOUT_OTHERS = {
     "playbooks.list", "runs.list", "agents.list", "tasks.list", "tools.list", "api_keys.list", "auth.me",
