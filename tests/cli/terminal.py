@@ -52,7 +52,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             cwd=cwd,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "", **environment},
+            env={**_inherited(), "TERM": "xterm-256color", "COLORTERM": "", **environment},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
             start_new_session=True,
         )
@@ -144,3 +144,8 @@ class Terminal:
 
     def _resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _inherited() -> dict[str, str]:
+    """Without what would stand above the size of our own terminal."""
+    return {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
