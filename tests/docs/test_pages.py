@@ -70,7 +70,7 @@ def test_the_page_of_the_command_line_names_every_command() -> None:
 def test_the_page_of_the_dashboard_names_its_pages_and_options() -> None:
     page = (DOCS / "dashboard.md").read_text()
     frame = (ROOT / "src" / "playcall" / "dashboard" / "pages" / "frame.py").read_text()
-    _, _, table = page.partition("| page | shows |\n")
+    table = page.partition("| page | shows |\n")[2].partition("\n\n")[0]
     assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == re.findall(r'\("\w+", "(\w+)", ":material', frame)
     command = getattr(typer.main.get_command(app), "commands")["dashboard"]  # noqa: B009 - typer gives it as a plain command
     options = {option.opts[0]: option for option in command.params}
