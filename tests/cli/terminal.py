@@ -21,6 +21,8 @@ import pyte
 
 __all__ = ["CTRL_C", "Terminal"]
 
+BETWEEN_SECONDS: Final = 0.03
+"""Pieces of one drawing follow each other sooner than this, and the next drawing does not."""
 CTRL_C: Final = "\x03"
 PATIENCE_SECONDS: Final = 180.0
 """No bound on anything: a test that waits in vain ends, on however busy a machine."""
@@ -107,7 +109,7 @@ class Terminal:
         os.killpg(self.process.pid, signal.SIGWINCH)
 
     def until(self, true: Callable[[str], bool] | str, *, seconds: float = PATIENCE_SECONDS) -> str:
-        """Reads until the screen shows this text, or fulfils this; returns the screen."""
+        """Reads until the screen shows this text, or fulfils this; returns the screen, once it is drawn to its end."""
         holds = true if callable(true) else lambda text: true in text
         ends_at = time.monotonic() + seconds
         while not holds(self.text):
@@ -117,6 +119,9 @@ class Terminal:
                 if holds(self.text):
                     break
                 raise AssertionError(f"the command has ended without {true!r}; the screen is:\n{self.text}")
+        whole_at = time.monotonic() + 10 * BETWEEN_SECONDS
+        while time.monotonic() < whole_at and self._read(BETWEEN_SECONDS):
+            pass
         return self.text
 
     def ended(self, *, seconds: float = PATIENCE_SECONDS) -> int:
