@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
@@ -53,7 +54,7 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class Followed:
+class Followed(ABC):
     """A model and what feeds it. Written on its own thread, read on many: both hold `lock`.
 
     A subclass reads the topic in `follow`, and calls `moved` for each change.
@@ -71,13 +72,13 @@ class Followed:
         """Why it is not current at the moment; None while it is."""
         self._came = threading.Event()
 
+    @abstractmethod
     def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
         """Reads the model, then what changes it, until nothing can; called again when the library raised an error.
 
         Args:
             closing: To be given the feed or iteration that this waits on, so that it can be ended.
         """
-        raise NotImplementedError
 
     def wait(self, seconds: float = FIRST_LOOK_SECONDS) -> bool:
         """Whether it is ready, given a moment to become so: a page then need not be drawn twice."""
