@@ -200,9 +200,9 @@ def _given(**fields: object) -> dict[str, object]:
 
 
 def _found(client: Playcall, wanted: str) -> Agent:
-    from .finding import by_id_or_name
+    from .finding import the_agent
 
-    return by_id_or_name(client.agents.get, client.agents.list, wanted, noun="agent")
+    return the_agent(client, wanted)
 
 
 def _show(agent: Agent, as_json: bool) -> None:

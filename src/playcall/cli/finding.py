@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import InvalidArgumentError, NotFoundError
 from .failing import FAILED, fail
 
-__all__ = ["Named", "by_id_or_name"]
+if TYPE_CHECKING:
+    from ..client import Playcall
+    from ..models.agent import Agent
+    from ..models.playbook import Playbook
+    from ..models.tool import Tool
+
+__all__ = ["Named", "the_agent", "the_playbook", "the_tool"]
 
 
 class Named(Protocol):
@@ -19,7 +25,19 @@ class Named(Protocol):
 NamedT = TypeVar("NamedT", bound=Named)
 
 
-def by_id_or_name(
+def the_playbook(client: Playcall, wanted: str) -> Playbook:
+    return _by_id_or_name(client.playbooks.get, lambda: client.playbooks.list(text=wanted), wanted, noun="playbook")
+
+
+def the_agent(client: Playcall, wanted: str) -> Agent:
+    return _by_id_or_name(client.agents.get, client.agents.list, wanted, noun="agent")
+
+
+def the_tool(client: Playcall, wanted: str) -> Tool:
+    return _by_id_or_name(client.tools.get, client.tools.list, wanted, noun="tool")
+
+
+def _by_id_or_name(
     get: Callable[[str], NamedT], candidates: Callable[[], Iterable[NamedT]], wanted: str, *, noun: str
 ) -> NamedT:
     """The one with this id, or else with exactly this name; names are unique for their owner.

@@ -204,9 +204,9 @@ def run(
 
 
 def _found(client: Playcall, wanted: str) -> Playbook:
-    from .finding import by_id_or_name
+    from .finding import the_playbook
 
-    return by_id_or_name(client.playbooks.get, lambda: client.playbooks.list(text=wanted), wanted, noun="playbook")
+    return the_playbook(client, wanted)
 
 
 def _source(file: Path) -> Source:

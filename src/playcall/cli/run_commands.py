@@ -54,14 +54,11 @@ def list_(
     Example: playcall runs list --status running --limit 20
     """
     with connected(url, profile, explain=explain) as client:
-        from .finding import by_id_or_name
+        from .finding import the_playbook
         from .tables import show_json, show_table
 
         if playbook is not None:
-            wanted = playbook
-            playbook = by_id_or_name(
-                client.playbooks.get, lambda: client.playbooks.list(text=wanted), wanted, noun="playbook"
-            ).id
+            playbook = the_playbook(client, playbook).id
         found = client.runs.list(status=status, playbook=playbook, newest_first=not oldest_first, max_items=limit)
         if as_json:
             show_json(found)

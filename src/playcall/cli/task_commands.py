@@ -49,10 +49,10 @@ def list_(
     Example: playcall tasks list --status failed --newest-first --limit 20
     """
     with connected(url, profile, explain=explain) as client:
-        from .finding import by_id_or_name
+        from .finding import the_agent
 
         if agent is not None:
-            agent = by_id_or_name(client.agents.get, client.agents.list, agent, noun="agent").id
+            agent = the_agent(client, agent).id
         found = client.tasks.list(status=status, agent=agent, run=run, newest_first=newest_first, max_items=limit)
         show_tasks(found, as_json)
 

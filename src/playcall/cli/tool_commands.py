@@ -225,9 +225,9 @@ def try_(
 
 
 def _found(client: Playcall, wanted: str) -> Tool:
-    from .finding import by_id_or_name
+    from .finding import the_tool
 
-    return by_id_or_name(client.tools.get, client.tools.list, wanted, noun="tool")
+    return the_tool(client, wanted)
 
 
 def _show(tool: Tool, as_json: bool) -> None:
