@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from playcall.dashboard import artifact_view, log_view, steps_view
-from playcall.dashboard.artifact_view import size
 from playcall.models import Artifact, LogLine, RunStep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,13 +36,3 @@ def test_a_step_is_text_in_each_of_its_parts() -> None:
 def test_a_very_long_line_is_cut() -> None:
     html = log_view.as_html([LogLine(seq=1, at=NOW, level="info", message="x" * 1_000_000)])
     assert len(html) < 5_000
-
-
-def test_sizes_are_told_as_file_managers_do() -> None:
-    assert [size(n) for n in (0, 999, 1_400, 200_000_000, 3 * 10**15)] == [
-        "0 B",
-        "999 B",
-        "1.4 kB",
-        "200.0 MB",
-        "3000.0 TB",
-    ]

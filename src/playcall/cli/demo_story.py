@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from ..client import Playcall
 from ..errors import PlaycallError
+from ..event_words import file_size
 from ..http.auth import ApiKey
 from ..models.event import TaskCompleted, TaskProgress
 from ..models.ids import StepId
@@ -32,7 +33,6 @@ from ..testing.live_backend import LiveBackend
 from ..testing.oracle import DeliveryOracle, Verdict, read_log
 from .demo_view import View
 from .run_picture import Picture
-from .terminal_text import file_size
 
 __all__ = ["BackendGoneError", "Outcome", "tell"]
 

@@ -141,8 +141,7 @@ def _line(event: AnyEvent) -> object:
 
 def _detail(event: AnyEvent) -> str:
     """What an event says, after whatever it is about; or as much of its data as a line takes."""
-    from .run_picture import line_of
-    from .tables import json_text
+    from ..event_words import words_of
     from .terminal_text import one_line
 
     said = event.data if isinstance(event.data, dict) else event.data.model_dump(mode="json", exclude_defaults=True)
@@ -151,5 +150,5 @@ def _detail(event: AnyEvent) -> str:
     for inner in data.values():
         if isinstance(inner, dict) and "id" in inner:
             about = about or cast("dict[str, object]", inner)["id"]
-    line = line_of(event)
-    return one_line(f"{about}  {line}" if line else json_text(data))[:DETAIL_CHARACTERS]
+    words = words_of(event, characters=DETAIL_CHARACTERS)
+    return one_line(words if about in ("", words) else f"{about}  {words}")

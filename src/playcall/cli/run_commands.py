@@ -243,8 +243,8 @@ def artifacts(
     if to is not None and download is None:
         fail(USAGE, "--to goes with --download NAME")
     with connected(url, profile, explain=explain) as client:
+        from ..event_words import file_size
         from .tables import show_json, show_table
-        from .terminal_text import file_size
 
         if download is not None:
             from .downloading import download_artifact

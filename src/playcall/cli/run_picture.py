@@ -10,24 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from ..models.event import (
-    AgentData,
-    AnyEvent,
-    PlaybookData,
-    RunArtifactData,
-    RunData,
-    RunLogData,
-    RunStepData,
-    TaskData,
-    TaskProgressData,
-    ToolData,
-)
+from ..event_words import words_of
+from ..models.event import AnyEvent, RunStepData, TaskData, TaskProgressData
 from ..models.ids import StepId, TaskId
 from ..models.run import RunStep, StepStatus
 from ..models.task import TaskStatus
-from .terminal_text import file_size, one_line
+from .terminal_text import one_line
 
-__all__ = ["Bar", "Picture", "line_of", "style_of"]
+__all__ = ["Bar", "Picture", "style_of"]
 
 _ENDED_WELL = {StepStatus.COMPLETED, StepStatus.REUSED, StepStatus.SKIPPED, TaskStatus.COMPLETED}
 _ENDED_BADLY = {StepStatus.FAILED, StepStatus.CANCELLED, TaskStatus.FAILED, TaskStatus.CANCELLED}
@@ -124,7 +114,7 @@ class Picture:
                 operation = bar.label
             case _:
                 pass
-        return line_of(event, operation)
+        return one_line(words_of(event, operation=operation))
 
     def elapsed_seconds(self, event: AnyEvent) -> float:
         """Since the first event, by the backend's clock."""
@@ -160,53 +150,8 @@ class Picture:
         return bar
 
 
-def line_of(event: AnyEvent, operation: str = "") -> str:
-    """What an event says, for people; "" where its type and data mean nothing to this version.
-
-    Args:
-        operation: What its task does, where the event itself does not say it.
-    """
-    match event.data:
-        case RunData(run=run):
-            text = f"{run.playbook_name}: {run.status}"
-            if event.type == "run.changed":
-                text = f"{run.steps_finished} of {run.steps_total} steps finished"
-            elif run.error is not None:
-                text += f": {run.error.message}"
-        case RunStepData(step=step):
-            text = f"{step.id}: {step.description or step.type}"
-            if step.ended_at is not None:
-                text = f"{step.id} {step.status}{_after(step.started_at, step.ended_at)}"
-                text += f": {step.error.message}" if step.error is not None else ""
-        case TaskData(task=task):
-            text = f"{task.agent or 'a call'}: {task.operation}"
-            if task.ended_at is not None:
-                text += f" {task.status}{_after(task.started_at, task.ended_at)}"
-                text += f": {task.error.message}" if task.error is not None else ""
-        case TaskProgressData() as progress:
-            of = "" if progress.total is None else f"/{progress.total:g}"
-            text = f"{operation} {progress.done:g}{of} {progress.message}"
-        case RunLogData(level=level, message=message):
-            text = f"{level}: {message}"
-        case RunArtifactData(artifact=artifact):
-            text = f"{artifact.name}, {file_size(artifact.size_bytes)}"
-        case AgentData(agent=agent):
-            text = f"{agent.name}: {agent.state}"
-        case PlaybookData(playbook=playbook):
-            text = f"{playbook.name}, version {playbook.version}"
-        case ToolData(tool=tool):
-            text = f"{tool.name}, {tool.kind}"
-        case _:
-            text = ""
-    return one_line(text)
-
-
 def _share(task: Bar) -> float:
     """How much of the task is done; one that has not ended is never quite 1, whatever it says of itself."""
     if task.well:
         return 1
     return 0.99 * min(1.0, task.done / task.total) if task.total else 0
-
-
-def _after(started: datetime | None, ended: datetime) -> str:
-    return "" if started is None else f" after {(ended - started).total_seconds():.2f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["file_size", "in_place", "lines", "one_line"]
+__all__ = ["in_place", "lines", "one_line"]
 
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Zero width, and part of words in Persian and Hindi and of many emoji; no terminal obeys them."""
@@ -29,8 +29,3 @@ def _shown(character: str) -> str:
     if character.isprintable() or character in _JOINERS:
         return character
     return " " if character.isspace() else "?"
-
-
-def file_size(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count} bytes" if count < 1024 else f"{count / 1024:.1f} KiB"

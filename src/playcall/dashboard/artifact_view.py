@@ -7,9 +7,10 @@ from html import escape
 
 from playcall.dashboard.files import artifact_link
 from playcall.dashboard.html_table import html_table
+from playcall.event_words import file_size
 from playcall.models import Artifact
 
-__all__ = ["as_html", "size"]
+__all__ = ["as_html"]
 
 
 def as_html(run_id: str, artifacts: Sequence[Artifact]) -> str:
@@ -19,7 +20,7 @@ def as_html(run_id: str, artifacts: Sequence[Artifact]) -> str:
         [
             (
                 f"<code>{escape(each.name)}</code>",
-                size(each.size_bytes),
+                file_size(each.size_bytes),
                 escape(each.media_type),
                 escape(each.step_id or "uploaded"),
                 f"<a style='color:#2563eb' href='{escape(artifact_link(run_id, each.name))}' download='{escape(each.name.rpartition('/')[2])}'>"
@@ -28,13 +29,3 @@ def as_html(run_id: str, artifacts: Sequence[Artifact]) -> str:
             for each in artifacts
         ],
     )
-
-
-def size(count: int) -> str:
-    """`512 B`, `1.4 kB`, `200.0 MB`: powers of ten, as file managers have it."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1_000 or unit == "TB":
-            break
-        value /= 1_000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

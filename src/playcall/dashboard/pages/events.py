@@ -10,17 +10,18 @@ from playcall.dashboard.connection import client, following
 from playcall.dashboard.drawing import clickable
 from playcall.dashboard.event_log import EventPage, earlier_events
 from playcall.dashboard.event_tail import TOPICS, EventTail, event_tail, patterns_of
-from playcall.dashboard.event_words import words_of
 from playcall.dashboard.notices import forget, say, show_notice
 from playcall.dashboard.plain import plain
 from playcall.dashboard.showing import ready, wanted
 from playcall.dashboard.task_view import show_value
 from playcall.errors import PlaycallError
+from playcall.event_words import words_of
 from playcall.models import AnyEvent
 
 PLACE = "events"
 TAIL_SECONDS = 1.0
 ROWS = 200
+WORDS_CHARACTERS = 200
 TABLE_PIXELS = 430
 HIGH_ROWS = 11
 # In the session: what is looked at instead of the live tail, with how many had come by then; and the event that is open.
@@ -150,7 +151,7 @@ def row(event: AnyEvent) -> dict[str, object]:
         "place": event.seq,
         "time": f"{event.time.astimezone(UTC):%H:%M:%S.%f}"[:-3],
         "type": event.type,
-        "what": words_of(event),
+        "what": words_of(event, characters=WORDS_CHARACTERS),
     }
 
 
