@@ -405,3 +405,9 @@ async def test_a_forked_child_exits_normally_after_the_parent_has_resolved_names
     async with MisbehavingServer(lambda r: ok(1)) as server:
         out = await run(code, server.url.replace("127.0.0.1", host))
     assert out.split()[-1] == "0"
+
+
+def test_an_iterator_whose_constructor_was_interrupted_is_thrown_away_in_silence() -> None:
+    from playcall.blocking_iterator import BlockingIterator
+
+    BlockingIterator.__new__(BlockingIterator).__del__()

@@ -112,9 +112,11 @@ class BlockingIterator(Generic[T]):
     iteration, which can be gone on with. The source runs under the deadline that holds where the first `next()` is.
     """
 
+    _started = False
+    """Of the class, because Ctrl-C may end the constructor before its first line; `__del__` is called then too."""
+
     def __init__(self, owner: LoopThread, source: AsyncIterator[T], *, read_ahead: int = READ_AHEAD) -> None:
         self._pump = _Pump(owner, source, read_ahead)
-        self._started = False
         self._closed = False
 
     def __iter__(self) -> Iterator[T]:

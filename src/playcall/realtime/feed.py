@@ -60,6 +60,7 @@ class _FeedBase(Generic[ItemT]):
     def __init__(self, opener: Opener, opening: Opening) -> None:
         self._opener = opener
         self._opening = opening
+        self._stores = opening.cursors is not None
         self._buffer = Buffer(opening.want.window)
         self._connection: Connection | None = None
         self._opening_task: asyncio.Task[object] | None = None
@@ -328,7 +329,7 @@ class Feed(_FeedBase[ItemT]):
 
     async def __anext__(self) -> ItemT:
         while True:
-            if self._opening.cursors is not None and not self._closed:
+            if self._stores and not self._closed:
                 await self.settle()  # before anything moves: if the store raises, the item stays in hand
             for item in self._items:
                 self._before, self._item = self._item, item
@@ -421,7 +422,7 @@ class BlockingFeed(_FeedBase[ItemT]):
 
     def __next__(self) -> ItemT:
         while True:
-            if self._opening.cursors is not None and not self._closed:
+            if self._stores and not self._closed:
                 self.settle()
             for item in self._items:
                 self._before, self._item = self._item, item

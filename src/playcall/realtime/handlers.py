@@ -183,7 +183,7 @@ class Registration(RegistrationBase[EventT]):
 
     async def _work_off(self, first: AnyEvent | Gap) -> bool:
         """Handles `first`, and what came with it while nobody else wants the turn; False where it has been removed."""
-        handler = self._handler
+        handler, keeps_cursor = self._handler, self._keeps_cursor
         feed = cast("Feed[Any]", self._feed)  # Any: `is_gap` says of a whole batch what its items are
         await self._lock.acquire()
         try:
@@ -193,8 +193,6 @@ class Registration(RegistrationBase[EventT]):
             is_gap = isinstance(first, Gap | PlainGap)  # which is alone in its batch
             directly = self._is_coroutine and not is_gap
             while item is not None:
-                if self._abandoned is not None:
-                    await self._abandoned_ended()
                 self._depth = 1
                 self._call_number = number = self._call_number + 1
                 _calls.set((self, number, None))
@@ -207,16 +205,16 @@ class Registration(RegistrationBase[EventT]):
                             if not _is_fault(error):
                                 raise
                             self._raised(item, error)
-                    elif is_gap:
-                        await self._tell(item)
                     else:
-                        await self._handle(item)
-                    if self._keeps_cursor:
+                        await self._abandoned_ended()
+                        await (self._tell(item) if is_gap else self._handle(item))
+                    if keeps_cursor:
                         await feed.settle()
                 finally:
                     self._depth -= 1
-                goes_on = self.active and not self._depth and not self._replays_waiting
-                item = feed.next_in_hand() if goes_on else None
+                if self._depth or self._replays_waiting or not self.active:
+                    break
+                item = feed.next_in_hand()
         finally:
             self._free()
         return True
