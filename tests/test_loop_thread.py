@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from playcall.blocking_iterator import BlockingIterator
 from playcall.loop_thread import LoopThread
 from tests.misbehaving_server import MisbehavingServer, ok, silence
 
@@ -408,6 +409,4 @@ async def test_a_forked_child_exits_normally_after_the_parent_has_resolved_names
 
 
 def test_an_iterator_whose_constructor_was_interrupted_is_thrown_away_in_silence() -> None:
-    from playcall.blocking_iterator import BlockingIterator
-
     BlockingIterator.__new__(BlockingIterator).__del__()

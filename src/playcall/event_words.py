@@ -24,21 +24,16 @@ from .models.task import Task
 __all__ = ["file_size", "words_of"]
 
 
-def words_of(event: AnyEvent, *, operation: str = "", characters: int | None = None) -> str:
-    """One line; of a type that this version does not know, its data as they came.
+def words_of(event: AnyEvent, *, operation: str = "") -> str:
+    """Of a type that this version does not know, its data as they came.
 
-    Whoever wrote the event's texts may have put anything into them but line breaks: a terminal, or what reads Markdown,
-    has to be shielded from them.
+    Whoever wrote the event's texts may have put anything into them: whoever shows it makes it one line, of the length
+    that there is room for, and shields what obeys some characters (a terminal, or what reads Markdown).
 
     Args:
         operation: What its task does, where the event itself does not say it.
-        characters: At most so many, the last an ellipsis where some are left out.
     """
-    said = _said(event, operation)
-    if characters is None:
-        return " ".join(said.split())
-    line = " ".join(said[: 2 * characters].split())  # not all of a long one, for a line of it
-    return line if len(line) <= characters else line[: characters - 1] + "…"
+    return _said(event, operation).strip()
 
 
 def file_size(count: int) -> str:

@@ -135,10 +135,25 @@ def test_a_base_url_that_makes_no_sense_is_refused(wrong: Any) -> None:
         base_url(wrong)
 
 
-def test_credentials_in_a_base_url_are_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hunter2@h",
+        "http://me:hunter2@h:port",
+        "http://me:hunter2/x@h",
+        "http://me:8/hunter2@h?x",
+        "http://h\x07/hunter2@",
+        "me:hunter2@h",
+        "http://h?token=hunter2",
+        "http://h#\nhunter2",
+    ],
+)
+def test_what_may_be_a_secret_in_a_base_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        base_url("http://me:hunter2@h")
+        base_url(url)
     assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:

@@ -140,7 +140,7 @@ def _line(event: AnyEvent) -> object:
 
 
 def _detail(event: AnyEvent) -> str:
-    """What an event says, after whatever it is about; or as much of its data as a line takes."""
+    """What an event says, after whatever it is about; as much as a line takes."""
     from ..event_words import words_of
     from .terminal_text import one_line
 
@@ -150,5 +150,5 @@ def _detail(event: AnyEvent) -> str:
     for inner in data.values():
         if isinstance(inner, dict) and "id" in inner:
             about = about or cast("dict[str, object]", inner)["id"]
-    words = words_of(event, characters=DETAIL_CHARACTERS)
-    return one_line(words if about in ("", words) else f"{about}  {words}")
+    words = words_of(event)
+    return one_line(words if about in ("", words) else f"{about}  {words}")[:DETAIL_CHARACTERS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -85,28 +86,37 @@ def base_url(text: str) -> str:
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise ConfigurationError(f"the base URL must be a string, got {type(text).__name__}")
+    told = _told(text)
     if any(ord(c) < 32 or ord(c) == 127 for c in text.strip()):  # urlsplit drops them in silence
-        raise ConfigurationError(f"the base URL holds a control character: {text!r}")
+        raise ConfigurationError(f"the base URL holds a control character: {told}")
     try:
         parts = urlsplit(text.strip())
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"the base URL {text!r} cannot be read: {error}") from None
-    if "@" in parts.netloc:
+        holds_credentials = "@" in parts.netloc
+        port = None if holds_credentials else parts.port
+    except ValueError:
+        raise ConfigurationError(f"the base URL {told} cannot be read: its host or its port is none") from None
+    if holds_credentials:
         raise ConfigurationError("the base URL holds a user name or password: give auth= instead")
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ConfigurationError(f"the base URL must look like http://host:port or https://host, got {text!r}")
+        raise ConfigurationError(f"the base URL must look like http://host:port or https://host, got {told}")
     if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc or "\\" in parts.netloc:
         raise ConfigurationError(
-            f"the base URL's host must be printable ASCII (write an international name as xn--…), got {text!r}"
+            f"the base URL's host must be printable ASCII (write an international name as xn--…), got {told}"
         )
     if parts.query or parts.fragment:
-        raise ConfigurationError(f"the base URL has no query or fragment, got {text!r}")
+        raise ConfigurationError(f"the base URL has no query or fragment, got {told}")
     if any(step in (".", "..") for step in unquote(parts.path).replace("\\", "/").split("/")):
-        raise ConfigurationError(f"the base URL has no '.' or '..' parts, got {text!r}")
+        raise ConfigurationError(f"the base URL has no '.' or '..' parts, got {told}")
     if port == 0:
-        raise ConfigurationError(f"the base URL's port cannot be 0, got {text!r}")
+        raise ConfigurationError(f"the base URL's port cannot be 0, got {told}")
     return f"{parts.scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe=_PATH_SAFE)}"
+
+
+def _told(text: str) -> str:
+    """For messages: without what may be a password or a token, however the rest was mistyped."""
+    if "@" in text:
+        return "(not repeated here: what stands before an @ may be a password)"
+    return repr(re.sub(r"(?<=[?#]).+", "…", text, flags=re.DOTALL))
 
 
 def origin(url: str) -> tuple[str, str, int]:

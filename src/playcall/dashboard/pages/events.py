@@ -11,7 +11,7 @@ from playcall.dashboard.drawing import clickable
 from playcall.dashboard.event_log import EventPage, earlier_events
 from playcall.dashboard.event_tail import TOPICS, EventTail, event_tail, patterns_of
 from playcall.dashboard.notices import forget, say, show_notice
-from playcall.dashboard.plain import plain
+from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import ready, wanted
 from playcall.dashboard.task_view import show_value
 from playcall.errors import PlaycallError
@@ -151,8 +151,12 @@ def row(event: AnyEvent) -> dict[str, object]:
         "place": event.seq,
         "time": f"{event.time.astimezone(UTC):%H:%M:%S.%f}"[:-3],
         "type": event.type,
-        "what": words_of(event, characters=WORDS_CHARACTERS),
+        "what": in_a_row(words_of(event)),
     }
+
+
+def in_a_row(words: str) -> str:
+    return cut(" ".join(words[: 2 * WORDS_CHARACTERS].split()), WORDS_CHARACTERS)  # of a long one not all is looked at
 
 
 def show_event(event: AnyEvent) -> None:
