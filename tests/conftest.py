@@ -43,6 +43,22 @@ def sqlite(pytestconfig: pytest.Config) -> None:
     pytestconfig.stash[TESTED].add(SQLITE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_measured_processes() -> None:
+    """Processes that tests start are measured as to threads, and not to greenlets as well.
+
+    Where coverage's tracer watches greenlets it looks up each call's in Python, and clears whatever exception comes of
+    that, a KeyboardInterrupt among them: of a thousand that tests send, one is lost.
+    """
+    settings = os.environ.get("COVERAGE_PROCESS_CONFIG")
+    if settings is not None:
+        from coverage.config import CoverageConfig
+
+        config = CoverageConfig.deserialize(settings)
+        config.concurrency = ["thread"]
+        os.environ["COVERAGE_PROCESS_CONFIG"] = config.serialize()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TESTED] = set()
     config.addinivalue_line("markers", "sqlite_only(why): not on PostgreSQL, where its neighbours run too")
