@@ -126,7 +126,7 @@ def test_files_are_listed_and_fetched_and_nothing_is_overwritten_by_chance(
 ) -> None:
     run = begin(WRITES)
     client.runs.wait(run.id)
-    assert "out/report.md  10 bytes" in done(playcall("runs", "artifacts", run.id))
+    assert "out/report.md  10 B" in done(playcall("runs", "artifacts", run.id))
     assert [each["name"] for each in objects(playcall("runs", "artifacts", run.id, "--json"))] == ["out/report.md"]
     fetch = ("runs", "artifacts", run.id, "--download", "out/report.md")
     assert done(playcall(*fetch)) == "report.md\n"
