@@ -406,6 +406,35 @@ async def test_a_kept_connection_closed_under_a_request_is_retried_where_that_is
             assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("way", ["get", "stream"])
+async def test_what_is_made_again_takes_no_idle_connection_for_that_may_be_at_its_end_too(way: str) -> None:
+    """A backend that restarts, or was idle too long, closes all of them at once, and that is under way."""
+    together = asyncio.Barrier(5)
+
+    async def with_the_others(exchange: Exchange) -> None:
+        await together.wait()
+        await ok({"name": "x"})(exchange)
+
+    def script(request: Request) -> Act:
+        if request.target == "/first":
+            return with_the_others
+        return close() if request.on_connection > 1 else ok({"name": "x"})
+
+    async with (
+        MisbehavingServer(script) as server,
+        BaseAPIClient(server.url, retry=RetryPolicy(attempts=2, initial_seconds=0, budget=None)) as client,
+    ):
+        await asyncio.gather(*(client.get("/first") for _ in range(5)))
+        assert server.connections == 5
+        if way == "get":
+            assert await client.get("/x") == {"name": "x"}
+        else:
+            async with client.stream("GET", "/x") as incoming:
+                assert await incoming.read() == JSON
+        assert [(r.connection <= 5, r.on_connection) for r in server.requests[5:]] == [(True, 2), (False, 1)]
+        await server.wait_until_at_most(1)  # those in doubt are closed, and not left for the next call
+
+
 async def test_redirects_to_another_port_carry_no_credentials_on_a_real_socket() -> None:
     from playcall import ApiKey
 

@@ -161,6 +161,8 @@ class Progress:
     """Attempts that a retry policy was asked about: a redirect or a renewal of credentials is none."""
     renewed: bool = False
     """Credentials were renewed for it once."""
+    lost: bool = False
+    """An attempt ended without a whole answer: its connection was lost, or there was none."""
     redirects: int = 0
     body_begun: bool = False
     """The attempt under way takes a body in parts, and has begun to: the next is made from the start, redirects and all."""

@@ -251,6 +251,7 @@ class Engine:
                 try:
                     answer = await send(request)
                 except TransportFault as fault:
+                    progress.lost = True
                     sent = fault.kind is not FailureKind.NOT_SENT
                     progress.may_have_happened = before or (call.changes and sent)
                     decision = self._decide(progress, Failure(fault.kind))

@@ -103,7 +103,7 @@ class Outgoing:
             headers["X-Request-Timeout-Ms"] = str(max(1, int(progress.left_seconds() * 1000)))
         if credentials is not None and (call.headers or start is not None):
             headers = _merged(headers, credentials.headers)  # the caller's own do not replace them
-        return WireRequest(call.method, progress.url, headers, call.body, self._read_timeout_seconds)
+        return WireRequest(call.method, progress.url, headers, call.body, self._read_timeout_seconds, progress.lost)
 
     def _lasting(self, credentials: Credentials | None) -> dict[str, str]:
         known, headers = self._with_credentials

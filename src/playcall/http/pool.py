@@ -23,6 +23,7 @@ from ..errors import ClientClosedError, ConfigurationError
 from .encodings import ACCEPTED
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
@@ -37,15 +38,18 @@ KEEPALIVE_SECONDS = 30.0
 class SendMark(Alarm):
     """Whether a request may have been sent: set the moment it is given a connection.
 
-    From then on an alarm, if it is used as one: it rings when the far end was silent for `silence_seconds`.
+    From then on an alarm, if it is used as one: it rings when the far end was silent for `silence_seconds`. A `fresh`
+    one wants a connection that nobody has used before, and knows it by `made`.
     """
 
-    __slots__ = ("_silence_seconds", "connected")
+    __slots__ = ("_silence_seconds", "connected", "fresh", "made")
 
-    def __init__(self, silence_seconds: float | None = None) -> None:
+    def __init__(self, silence_seconds: float | None = None, fresh: bool = False) -> None:
         super().__init__()
         self._silence_seconds = silence_seconds
         self.connected = False
+        self.fresh = fresh
+        self.made: ResponseHandler | None = None
 
     def connect(self) -> None:
         self.connected = True
@@ -82,15 +86,27 @@ class _OwnConnector(aiohttp.TCPConnector):
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
+        mark = send_mark.get()
         connection = await super().connect(req, traces, timeout)
-        while connection.protocol is not None and connection.protocol.should_close:
+        while (protocol := connection.protocol) is not None and (
             # It was idle, and something came on it all the same: that would be taken for the answer to this request.
+            protocol.should_close
+            # It was idle, as the one was perhaps on which the attempt before was lost: its end may be on the way too.
+            or (mark is not None and mark.fresh and protocol is not mark.made)
+        ):
             connection.close()
             connection = await super().connect(req, traces, timeout)
-        mark = send_mark.get()
         if mark is not None:
             mark.connect()
         return connection
+
+    async def _create_connection(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        made = await super()._create_connection(req, traces, timeout)
+        if (mark := send_mark.get()) is not None:
+            mark.made = made
+        return made
 
 
 class _OwnResponse(aiohttp.ClientResponse):

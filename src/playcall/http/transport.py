@@ -31,6 +31,8 @@ class WireRequest:
     headers: dict[str, str] = field(repr=False)
     body: bytes | Upload | None = field(default=None, repr=False)
     read_timeout_seconds: float | None = None
+    fresh: bool = False
+    """It repeats one whose connection was lost, and must not meet the same end on another that was idle as long."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class AiohttpTransport:
             async with self.stream(request) as stream:
                 return WireAnswer(stream.status, stream.headers, await stream.read())
         session = self.pool.open_session(asyncio.get_running_loop()) or await self.pool.session()
-        mark = SendMark(request.read_timeout_seconds)
+        mark = SendMark(request.read_timeout_seconds, request.fresh)
         token = send_mark.set(mark)
         response: aiohttp.ClientResponse | None = None
         try:
@@ -129,7 +131,7 @@ class AiohttpTransport:
     async def _open(self, request: WireRequest) -> aiohttp.ClientResponse:
         """By aiohttp's own read timeout, which begins when all of a large body is sent."""
         session = await self.pool.session()
-        mark = SendMark()
+        mark = SendMark(fresh=request.fresh)
         token = send_mark.set(mark)
         try:
             return await self._requested(
