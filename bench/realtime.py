@@ -88,14 +88,12 @@ def measure(scale: Scale, tell: Tell) -> Results:
             with ExitStack() as stack:
                 reads = _reads(runner, stack, far.port, centrifugo.port)
                 turns = {name: _turn(read, batch, own=name == CENTRIFUGE) for name, read in reads.items()}
-                busy = far.busy_seconds()
-                began = time.perf_counter()
-                taken = take_turns(turns, scale, _part(tell, number))
-                share = (far.busy_seconds() - busy) / (time.perf_counter() - began)
+                with far.watched() as busy:
+                    taken = take_turns(turns, scale, _part(tell, number))
             rows = {name: [1e6 / each for each in figures] for name, figures in taken.items()}
             note = (
                 "Every async client on the same kind of loop, uvloop; the blocking ones on the library's own. "
-                f"The sender has a processor of its own, which was {share:.0%} busy."
+                f"The sender has a processor of its own, which was {busy():.0%} busy."
             )
             table = Table(f"realtime-{batch}", f"Events a second, {says}", "events/s", rows, HAND_WRITTEN, note)
             results.tables.append(table)
