@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..models.frames import KnownServerFrame, UnknownFrame
 from .effects import SentFrame
@@ -36,17 +36,20 @@ _SID_WITHIN = 200
 # Left to right: smart mode would also try the second for every frame that the first has read.
 _AnyFrame: TypeAlias = Annotated[ServerFrame, Field(union_mode="left_to_right")]
 
+# An event's own words are seldom another's: looking each up among those before costs more than making it.
+_READING = ConfigDict(cache_strings="keys")
+
 
 @cache
 def _read() -> Callable[..., ServerFrame]:
-    adapter: TypeAdapter[ServerFrame] = TypeAdapter(_AnyFrame)
+    adapter: TypeAdapter[ServerFrame] = TypeAdapter(_AnyFrame, config=_READING)
     adapter.rebuild()  # deferred with the models; what is called below must not look whether it has been
     return adapter.validator.validate_json
 
 
 @cache
 def _read_all() -> Callable[..., list[ServerFrame]]:
-    adapter: TypeAdapter[list[ServerFrame]] = TypeAdapter(list[_AnyFrame])
+    adapter: TypeAdapter[list[ServerFrame]] = TypeAdapter(list[_AnyFrame], config=_READING)
     adapter.rebuild()
     return adapter.validator.validate_json
 
