@@ -328,7 +328,7 @@ async def test_cancelling_closes_the_connection(transport: AiohttpTransport) -> 
 
 
 def test_foreign_error_texts_are_not_repeated() -> None:
-    from playcall.http.pool import SendMark
+    from playcall.http.connector import SendMark
     from playcall.http.transport import _fault
 
     fault = _fault(aiohttp.ClientConnectionError("Cannot connect to http://me:hunter2@proxy"), SendMark())

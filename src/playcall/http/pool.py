@@ -7,131 +7,25 @@ import contextlib
 import os
 import ssl
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import aiohttp
 
-from ..alarms import Alarm
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError
+from .connector import MarkingConnector, response_class_of
 from .encodings import ACCEPTED
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.tracing import Trace
-
     from .proxies import LaterProxy, ProxyAddress
 
-__all__ = ["BrokenConnectionError", "SendMark", "SessionPool", "check_ssl_context", "send_mark"]
+__all__ = ["CONNECT_TIMEOUT_SECONDS", "SessionPool", "check_ssl_context"]
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
-
-
-class SendMark(Alarm):
-    """Whether a request may have been sent: set the moment it is given a connection.
-
-    From then on an alarm, if it is used as one: it rings when the far end was silent for `silence_seconds`. A `fresh`
-    one wants a connection that nobody has used before, and knows it by `made`.
-    """
-
-    __slots__ = ("_silence_seconds", "connected", "fresh", "made")
-
-    def __init__(self, silence_seconds: float | None = None, fresh: bool = False) -> None:
-        super().__init__()
-        self._silence_seconds = silence_seconds
-        self.connected = False
-        self.fresh = fresh
-        self.made: ResponseHandler | None = None
-
-    def connect(self) -> None:
-        self.connected = True
-        self.heard()
-
-    def heard(self) -> None:
-        """The far end has said something, or is about to."""
-        if self._silence_seconds is not None:
-            self.at = time.monotonic() + self._silence_seconds
-
-
-send_mark: ContextVar[SendMark | None] = ContextVar("playcall_send_mark", default=None)
-"""The mark of the request being made in this task."""
-
-
-class BrokenConnectionError(aiohttp.ClientError):
-    """A lost connection, in a class that aiohttp does not repeat by itself: our own retry must see every attempt."""
-
-
-class _OwnConnector(aiohttp.TCPConnector):
-    """Marks what is sent, and leaves nobody waiting when it is closed."""
-
-    @cached_property
-    def answers(self) -> set[aiohttp.ClientResponse]:
-        """Those whose bodies are being read."""
-        return set()
-
-    async def close(self, *, abort_ssl: bool = False) -> None:
-        """With its connections; aiohttp would leave who reads a body on one of them waiting for ever."""
-        for answer in list(self.answers):
-            answer.close()
-        await super().close(abort_ssl=abort_ssl)
-
-    async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        mark = send_mark.get()
-        connection = await super().connect(req, traces, timeout)
-        while (protocol := connection.protocol) is not None and (
-            # It was idle, and something came on it all the same: that would be taken for the answer to this request.
-            protocol.should_close
-            # It was idle, as the one was perhaps on which the attempt before was lost: its end may be on the way too.
-            or (mark is not None and mark.fresh and protocol is not mark.made)
-        ):
-            connection.close()
-            connection = await super().connect(req, traces, timeout)
-        if mark is not None:
-            mark.connect()
-        return connection
-
-    async def _create_connection(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        made = await super()._create_connection(req, traces, timeout)
-        if (mark := send_mark.get()) is not None:
-            mark.made = made
-        return made
-
-
-class _OwnResponse(aiohttp.ClientResponse):
-    """An answer whose connection's loss is told in our class, and that ends with its connector."""
-
-    answers: ClassVar[set[aiohttp.ClientResponse]]
-
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        try:
-            await super().start(connection)
-        except aiohttp.ClientConnectionResetError:
-            raise  # nothing of it was sent
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise BrokenConnectionError(*error.args) from error
-        if self.status != 101:  # a websocket's connection is closed by its own rules
-            self.answers.add(self)
-        return self
-
-    def release(self) -> Any:  # what aiohttp's may be awaited for, and need not
-        self.answers.discard(self)
-        return super().release()
-
-    def close(self) -> None:
-        self.answers.discard(self)
-        super().close()
 
 
 @dataclass(slots=True)
@@ -249,7 +143,7 @@ class SessionPool:
             await session.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = _OwnConnector(
+        connector = MarkingConnector(
             limit=0,  # our own fair limiter stands in front
             ssl=self.ssl_context if self.ssl_context is not None else True,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -258,7 +152,7 @@ class SessionPool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
-            response_class=type("Response", (_OwnResponse,), {"answers": connector.answers}),
+            response_class=response_class_of(connector),
             auto_decompress=False,  # encodings.py does it, and notices a cut-off body
             headers={"Accept-Encoding": ACCEPTED},
             trust_env=False,

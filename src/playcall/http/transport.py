@@ -15,8 +15,9 @@ from aiohttp import http_exceptions
 from yarl import URL
 
 from .bodies import Upload
+from .connector import BrokenConnectionError, SendMark, send_mark
 from .encodings import PackingError, Unpacking, is_packed
-from .pool import BrokenConnectionError, SendMark, SessionPool, send_mark
+from .pool import SessionPool
 from .retry import FailureKind
 
 __all__ = ["AiohttpTransport", "Transport", "TransportFault", "WireAnswer", "WireRequest", "WireStream"]

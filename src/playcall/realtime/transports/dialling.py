@@ -13,8 +13,8 @@ import aiohttp
 
 from ...config import API_PREFIX
 from ...errors import ConfigurationError
+from ...http.connector import BrokenConnectionError
 from ...http.paths import base_url
-from ...http.pool import BrokenConnectionError
 from ...http.retry_after import retry_after_seconds
 from ..states import Identity
 from .base import LinkLostError, UpgradeRefusedError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 
-from ...http.pool import BrokenConnectionError
+from ...http.connector import BrokenConnectionError
 from ...models.frames import SUBPROTOCOL
 from ..codec import UnreadableFrameError
 from .base import Closed, HeaderSource, LinkLostError
