@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import pyte
 
-__all__ = ["CTRL_C", "Terminal"]
+__all__ = ["CTRL_C", "PATIENCE_SECONDS", "Terminal"]
 
 BETWEEN_SECONDS: Final = 0.03
 """Pieces of one drawing follow each other sooner than this, and the next drawing does not."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from playcall import ApiKey, Playcall
-from playcall.cli.profiles import Profile, Profiles, config_path, load, save
+from playcall.cli.profiles import Profile, Profiles, changed, config_path, load, save
 from playcall.errors import AuthenticationError
 from playcall.testing import LiveBackend
 
 from .commands import Run, done, objects, said
-from .terminal import CTRL_C, Terminal
+from .terminal import CTRL_C, PATIENCE_SECONDS, Terminal
 
 PASSWORD = "correct horse"
 
@@ -93,6 +93,43 @@ def test_a_password_makes_a_key_which_logout_revokes(anybody: Run, home: LiveBac
     assert not is_good(home.url, second.api_key)
 
 
+def test_login_with_the_key_that_the_profile_has_leaves_it_good_and_logouts_to_revoke(
+    anybody: Run, home: LiveBackend
+) -> None:
+    done(anybody("login", "--url", home.url, "--user", "admin", "--password-stdin", input=PASSWORD))
+    before = load()
+    done(anybody("login", "--api-key-stdin", input=before.by_name["default"].api_key))
+    assert load() == before
+    assert is_good(home.url, before.by_name["default"].api_key)
+    assert objects(anybody("logout", "--json"))[0]["revoked"] is True
+
+
+def test_what_was_stored_while_login_waited_at_its_prompt_stays(home: LiveBackend) -> None:
+    arguments = ("login", "--url", home.url, "--profile", "late")
+    with Terminal(*arguments, environment={}) as terminal:
+        terminal.until("API key:")
+        changed(lambda stored: stored.with_("early", Profile("http://early.example", "pk_early")))
+        terminal.type(f"{home.api_key}\n")
+        assert terminal.ended() == 0, terminal.text
+    assert load().by_name.keys() == {"early", "late"}
+
+
+def test_a_name_that_another_backend_took_while_login_waited_is_not_taken_from_it(home: LiveBackend) -> None:
+    with Terminal("login", "--url", home.url, "--user", "admin", environment={}, columns=200) as terminal:
+        terminal.until("Password:")
+        taken = Profiles({"default": Profile("http://early.example", "pk_early")}, "default")
+        changed(lambda stored: taken)
+        terminal.type(f"{PASSWORD}\n")
+        assert terminal.ended() == 2
+        assert "is for http://early.example: give --profile" in terminal.text
+    assert (load(), keys_made_by_login(home)) == (taken, [])
+
+
+def test_a_password_that_is_no_text_is_a_sentence(anybody: Run, home: LiveBackend) -> None:
+    arguments = ("login", "--url", home.url, "--user", "admin", "--password-stdin")
+    assert "is not UTF-8 text" in said(anybody(*arguments, input=b"caf\xe9"), 2)
+
+
 def test_a_wrong_password_makes_nothing(anybody: Run, home: LiveBackend) -> None:
     text = said(anybody("login", "--url", home.url, "--user", "admin", "--password-stdin", input="wrong horse"), 1)
     assert "wrong horse" not in text
@@ -115,6 +152,36 @@ def test_a_key_that_the_backend_could_not_revoke_is_forgotten_here_and_said_to_b
     assert "key_7" in text
     assert "pk_secret" not in text
     assert load() == Profiles()
+
+
+def test_a_key_that_the_next_login_could_not_revoke_is_said_to_be_good(anybody: Run, home: LiveBackend) -> None:
+    save(Profiles({"home": Profile(nowhere(), "pk_secret", "key_7")}, "home"))
+    completed = anybody("login", "--url", home.url, "--profile", "home", "--api-key-stdin", input=home.api_key)
+    assert "did not revoke the key key_7" in said(completed, 0)
+    assert load().by_name["home"] == Profile(home.url, home.api_key)
+
+
+@pytest.mark.parametrize("command", ["logout", "login"])
+def test_ctrl_c_while_a_key_is_revoked_says_that_it_may_be_good(home: LiveBackend, command: str) -> None:
+    after = {"login": Profiles({"home": Profile(home.url, home.api_key)}, "home"), "logout": Profiles()}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never answers
+        silent.settimeout(PATIENCE_SECONDS)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        save(Profiles({"home": Profile(url, "pk_secret", "key_7")}, "home"))
+        arguments = ["--profile", "home", *(["--url", home.url] if command == "login" else [])]
+        with Terminal(command, *arguments, environment={}, columns=200) as terminal:
+            if command == "login":
+                terminal.until("API key:")
+                terminal.type(f"{home.api_key}\n")
+            asked, _ = silent.accept()
+            with asked:
+                terminal.type(CTRL_C)
+                assert terminal.ended() == 130
+            assert (
+                "Signed in as admin" if command == "login" else f"Forgot the profile home, for {url}"
+            ) in terminal.text
+            assert "did not revoke the key key_7" in terminal.text
+    assert load() == after[command]
 
 
 def test_a_stored_key_goes_to_no_other_url(anybody: Run, home: LiveBackend, live: LiveBackend) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 
 from playcall import Playcall
+from playcall.cli import completion
 from playcall.cli.profiles import Profile, Profiles, save
+from playcall.deadline import nearest
+from playcall.errors import PlaycallError
 
 from .commands import Completed, Run, done
+
+NO_WORD: Final = """
+import socket, sys, time
+sys.modules["uvloop"] = None  # which asks the DNS in C
+socket.getaddrinfo = lambda *arguments, **options: time.sleep(600)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +76,26 @@ def test_where_no_backend_answers_nothing_is_offered_and_nothing_is_said(
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         completed = asked(playcall, "bash", "playcall agents show agt", PLAYCALL_URL=url)
     assert (completed.stdout.strip(), completed.stderr) == ("", "")
+
+
+def test_its_time_is_for_all_pages_together_and_what_came_in_it_is_offered(playcall: Run) -> None:
+    ends_at: list[float | None] = []
+
+    def ids(client: Playcall) -> Iterator[tuple[str, str]]:
+        for page in range(3):
+            ends_at.append(nearest(None))
+            if page == 2:
+                raise PlaycallError("no answer in time")
+            yield f"agt_{page}", "its name"
+
+    assert completion._asked(SimpleNamespace(params={}), "agt", ids) == [("agt_0", "its name"), ("agt_1", "its name")]
+    assert ends_at[0] is not None
+    assert len(set(ends_at)) == 1
+
+
+def test_a_name_that_the_dns_has_no_word_of_keeps_nobody_waiting(process: Run, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_WORD)
+    completed = asked(
+        process, "bash", "playcall agents show agt", PLAYCALL_URL="http://silent.example", PYTHONPATH=str(tmp_path)
+    )
+    assert (completed.returncode, completed.stdout.strip(), completed.stderr) == (0, "", "")

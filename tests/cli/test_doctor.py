@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,17 @@ from urllib.parse import urlencode
 
 import pytest
 import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from rich.console import Console
 
 from playcall import ApiKey, AsyncPlaycall, BaseAPIClient, BearerToken
 from playcall.cli.doctor_checks import examine
+from playcall.cli.doctor_contract import Drift
 from playcall.cli.doctor_findings import Diagnosis, Finding
+from playcall.cli.doctor_view import show
+from playcall.cli.profiles import Profile, Profiles, save
+from playcall.models.frames import SUBPROTOCOL
 from playcall.testing import FaultProxy, LiveBackend
 from tests.cli.meddler import Meddler
 
@@ -39,7 +49,11 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveBackend]:
 
 
 def command(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PLAYCALL_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PLAYCALL_") or name == "PLAYCALL_CONFIG"  # an empty one, of the test's own
+    }
     environment |= {"COLUMNS": "160"} if key is None else {"COLUMNS": "160", "PLAYCALL_API_KEY": key}
     return subprocess.run(
         [sys.executable, "-m", "playcall", "doctor", *arguments],
@@ -175,6 +189,71 @@ async def test_headers_that_a_proxy_takes_away_are_missed(backend: LiveBackend) 
     assert found(diagnosis, "deadline").figure == "is not heard: 200 in place of 504"
 
 
+ODD_ANSWERS = (
+    [1],
+    "text",
+    {"version": "1", "checks": [1], "items": [1], "frames": {}, "paths": [1]},
+    {"paths": {"/a": {"get": {"responses": 3, "parameters": {"a": 1}}}}},
+    {"items": [{"hint": "pk", "expires_at": "soon"}]},
+)
+
+
+@pytest.mark.parametrize(
+    ("odd", "frame"),
+    [
+        *((odd, "[]") for odd in ODD_ANSWERS),
+        *(({}, frame) for frame in ("no JSON", '{"op": "subscribed"}', '{"op": "gap"}', '{"op": "pong"}')),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_a_finding(odd: Any, frame: str) -> None:
+    async with _stranger(odd, frame) as url:
+        diagnosis = await examine(url, auth=ApiKey("pk_1"), seconds=30)
+    assert len(diagnosis.findings) == 15, "each check has found something"
+    assert "WebSocket" in problems(diagnosis) or "resume" in problems(diagnosis)
+
+
+async def test_what_makes_no_sense_is_told_with_where_and_what_to_try() -> None:
+    async with _stranger({"items": [1]}, "[]") as url:
+        diagnosis = await examine(url, auth=ApiKey("pk_1"), seconds=30)
+    keys, events = found(diagnosis, "credentials"), found(diagnosis, "WebSocket")
+    assert keys.figure.startswith("GET /api/v1/auth/api-keys: its answer makes no sense (AttributeError")
+    assert events.figure.startswith("WebSocket /api/v1/ws: its answer makes no sense (AttributeError")
+    assert keys.advice == "is this a backend of ours, or does a proxy change what it says?"
+
+
+async def test_a_token_that_has_no_end_in_time_is_a_finding() -> None:
+    for exp in ("NaN", "1e300", "Infinity"):
+        payload = base64.urlsafe_b64encode(f'{{"exp": {exp}}}'.encode()).decode().rstrip("=")
+        async with _stranger({}, "[]") as url:
+            diagnosis = await examine(url, auth=BearerToken(f"a.{payload}.c"), seconds=30)
+        assert "makes no sense" in found(diagnosis, "credentials").figure
+
+
+def test_a_server_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x9b1m[red]evil"
+    drift = Drift(evil, evil, evil, matters=True, used_by=(evil,))
+    show(
+        Diagnosis(
+            "http://[fd00::1]:8000", [Finding(evil, "problem", evil, evil)], [drift, replace(drift, matters=False)]
+        ),
+        Console(file=sys.stdout, width=300),
+    )
+    shown = capsys.readouterr().out
+    assert shown.count("?[2J?1m[red]evil") == 10
+    assert not {"\x1b", "\x9b"} & set(shown)
+    assert "http://[fd00::1]:8000" in shown, "which is no markup"
+
+
+def test_a_profile_says_where_and_as_whom(backend: LiveBackend) -> None:
+    save(
+        Profiles({"home": Profile(backend.url, backend.api_key), "away": Profile("http://127.0.0.1:1", "pk_1")}, "away")
+    )
+    by_name, current = command("--json", "--profile", "home"), command("--json")
+    assert (by_name.returncode, json.loads(by_name.stdout)["url"]) == (0, backend.url)
+    assert (current.returncode, json.loads(current.stdout)["url"]) == (1, "http://127.0.0.1:1")
+    assert "is not sent to" in command("http://other.example", "--profile", "home").stderr
+
+
 async def test_a_clock_that_is_off_is_told_with_how_much(backend: LiveBackend) -> None:
     late = formatdate(time.time() - 3_600, usegmt=True)
     with Meddler(backend.url, headers={"date": late}).running() as url:
@@ -234,6 +313,30 @@ async def test_a_certificate_is_looked_at(tmp_path: Path, days: int, name: str, 
     shown = found(diagnosis, "TLS")
     assert (shown.verdict, figure in shown.figure) == (verdict, True), shown
     assert ("backend" in problems(diagnosis)) == (verdict != "problem")
+
+
+@asynccontextmanager
+async def _stranger(answer: Any, frame: str) -> AsyncIterator[str]:
+    """Says on `/health` that it is one of ours, `answer` to all else, and `frame` after the welcome on each socket."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/health"):
+            return web.json_response({"version": "1"}, headers={"Date": f"Fri, 27 Nov {10**30} 09:00:00 GMT"})
+        if not request.path.endswith("/ws"):
+            return web.json_response(answer)
+        events = web.WebSocketResponse(protocols=[SUBPROTOCOL])
+        await events.prepare(request)
+        await events.receive()
+        await events.send_str('{"op": "welcome"}')
+        await events.send_str(frame)
+        await events.receive()
+        await events.close()
+        return events
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answered)
+    async with TestServer(application) as server:
+        yield str(server.make_url("")).rstrip("/")
 
 
 class _plain_server:

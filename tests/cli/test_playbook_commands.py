@@ -69,6 +69,10 @@ def test_a_playbook_comes_from_standard_input_and_from_json(playcall: Run, tmp_p
     assert (made["name"], made["steps"]) == ("Again", shown["steps"])
 
 
+def test_a_name_that_is_longer_than_any_is_nobodys(playcall: Run) -> None:
+    assert "no playbook has the id or the name" in said(playcall("playbooks", "show", "x" * 201), 1)
+
+
 def test_names_are_found_exactly_and_an_id_goes_before_a_name(playcall: Run, client: Playcall, tmp_path: Path) -> None:
     client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Find work again"))  # which is listed first
     stored = client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Find work"))
@@ -151,10 +155,29 @@ def test_a_mistake_far_to_the_right_is_seen_on_a_narrow_terminal(process: Run, t
 
 
 def test_mistakes_in_what_has_no_lines_are_told_by_field(playcall: Run, tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_text('{"name": "x", "agents": [], "steps": []}')
-    text = said(playcall("playbooks", "create", "bad.json"), 1)
-    assert "  agents: " in text
-    assert "  steps: " in text
+    # One half of a character is JSON's alone; any other JSON is read as YAML, and has lines.
+    (tmp_path / "bad.json").write_text(r'{"name": "\ud83d\ude00", "agents": [], "steps": []}')
+    (tmp_path / "lines.json").write_text('{"name": "x", "agents": [],\n"steps": []}')
+    for command in ("create", "validate"):
+        text = said(playcall("playbooks", command, "bad.json"), 1)
+        assert "  agents: " in text
+        assert "  steps: " in text
+        assert "lines.json:2:10: steps: " in said(playcall("playbooks", command, "lines.json"), 1)
+
+
+def test_what_json_alone_can_say_is_stored(playcall: Run, client: Playcall, tmp_path: Path) -> None:
+    plain = client.playbooks.create_from_yaml(GOOD.replace("name: Look", "name: Plain"))
+    spec = {"agents": plain.agents, "steps": [step.model_dump(mode="json") for step in plain.steps]}
+    halves = json.dumps({"name": "\U0001f600", **spec, "inputs": {"path": {"type": "string"}}})
+    assert r"\ud83d\ude00" in halves
+    (tmp_path / "spec.json").write_text(halves)
+    assert done(playcall("playbooks", "validate", "spec.json")) == "valid\n"
+    (made,) = objects(playcall("playbooks", "create", "spec.json", "--json"))
+    assert made["name"] == "\U0001f600"
+
+
+def test_a_playbook_is_read_once_whatever_its_file_is(process: Run) -> None:
+    done(process("playbooks", "create", "/dev/stdin", input=GOOD.replace("name: Look", "name: Read once")))
 
 
 def test_a_verdict_for_programs_is_one_object(playcall: Run, tmp_path: Path) -> None:

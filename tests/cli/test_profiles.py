@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from playcall.cli.profiles import Profile, Profiles, check_name, config_path, load, save
+from playcall.cli.profiles import Profile, Profiles, changed, check_name, config_path, load, save
 from playcall.cli.target import resolve
 from playcall.errors import ConfigurationError
 
@@ -114,6 +116,52 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(monkeypatch: pytest.Mo
         save(Profiles())
     assert load() == BOTH
     assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_of_two_that_change_the_file_at_once_neither_undoes_what_the_other_did() -> None:
+    def meanwhile() -> None:
+        changed(lambda stored: stored.with_("work", WORK))
+
+    other = threading.Thread(target=meanwhile)
+
+    def slowly(stored: Profiles) -> Profiles:
+        other.start()
+        other.join(0.5)  # in vain: it waits for us
+        return stored.with_("home", HOME)
+
+    assert changed(slowly) == Profiles()
+    other.join()
+    assert load() == Profiles({"home": HOME, "work": WORK}, "work")
+
+
+def test_a_change_that_fails_leaves_the_file_and_lets_the_next_one_in() -> None:
+    save(BOTH)
+    with pytest.raises(ZeroDivisionError):
+        changed(lambda stored: stored.without(str(1 / 0)))
+    assert changed(lambda stored: stored.without("home")) == BOTH
+    assert load() == Profiles({"work": WORK}, "work")
+
+
+def test_a_profile_with_a_name_that_somebody_wrote_by_hand_stays() -> None:
+    path = save(BOTH)
+    path.write_text(path.read_text().replace('"home"', '"my home"'))
+    changed(lambda stored: stored.without("work"))
+    assert load() == Profiles({"my home": HOME}, "my home")
+
+
+def test_whose_a_pipe_is_does_not_matter_and_none_is_replaced() -> None:
+    """As of `PLAYCALL_CONFIG=<(…)`. A pipe stands for devices as well: what is wrong must not replace one of this machine."""
+    text = save(BOTH).read_text()
+    path = config_path()
+    path.unlink()
+    os.mkfifo(path)
+    path.chmod(0o644)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(path.write_text, text)
+        assert load() == BOTH
+        written.result()
+    with pytest.raises(ConfigurationError, match="no regular file"):
+        save(BOTH)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\nb", "../a", "-a", "x" * 65, "é"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,14 @@ def test_files_are_listed_and_fetched_and_nothing_is_overwritten_by_chance(
     assert done(playcall(*fetch)) == "report.md\n"
     assert (tmp_path / "report.md").read_text() == "some words"
     assert "there is a file report.md here already" in said(playcall(*fetch), 2)
+    assert "there is a file report.md here already" in said(playcall(*fetch, "--to", "."), 2)
+    (tmp_path / "folder").mkdir()
+    assert done(playcall(*fetch, "--to", "folder")) == "folder/report.md\n"
+    assert done(playcall(*fetch, "--to", "report.md")) == "report.md\n", "the one that was named is meant"
+    os.mkfifo(tmp_path / "fifo")
+    assert "no regular file" in said(playcall(*fetch, "--to", "fifo"), 2)
+    assert done(playcall(*fetch, "--to", "-")) == "some words"
+    assert "give one of them" in said(playcall(*fetch, "--to", "-", "--json"), 2)
     (fetched,) = objects(playcall(*fetch, "--to", "other.md", "--json"))
     assert fetched == {"name": "out/report.md", "path": "other.md", "size_bytes": 10}
     assert "404" in said(playcall("runs", "artifacts", run.id, "--download", "none.md"), 1)

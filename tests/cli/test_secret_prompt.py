@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from playcall import OAuth2Password, Playcall
+from playcall.cli import secret_prompt
 from playcall.testing import LiveBackend
 
 from .terminal import CTRL_C, Terminal
@@ -37,3 +40,10 @@ def test_ctrl_c_at_the_question_adds_nobody(tmp_path: Path) -> None:
         with Terminal("users", "list", "--data", str(tmp_path / "data"), environment={}) as listing:
             assert listing.ended() == 0
             assert "bob" not in listing.text
+
+
+def test_that_two_differ_is_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = iter(["one", "two", "three", "three"])
+    monkeypatch.setattr(secret_prompt, "getpass", lambda question: next(typed))
+    assert secret_prompt.ask_secret("Password", twice=True) == "three"
+    assert capsys.readouterr() == ("", "they differ\n")

@@ -67,7 +67,17 @@ def test_a_port_in_use_is_one_sentence_and_status_1(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--log-level", "loud"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "99999"],
+        ["--log-level", "loud"],
+        ["--nonsense"],
+        ["--requests-per-second", "inf"],
+        ["--event-retention-days", "inf"],
+        ["--run-retention-days", "1e300"],
+    ],
+)
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["serve", *arguments]).exit_code == 2
 
@@ -75,18 +85,24 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 def test_files_that_cannot_be_used_are_said_in_a_sentence(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff")
     for arguments, words in (
         (["--announce", str(tmp_path / "no" / "file")], "its folder is missing"),
+        (["--announce", str(tmp_path)], "it is a folder"),
+        (["--announce", ""], "it is a folder"),
+        (["--announce", str(fifo)], "it is no regular file"),
         (["--admin-password-file", str(tmp_path / "none")], "cannot be read"),
         (["--admin-password-file", str(binary)], "not text"),
         (["--admin-password-file", str(empty)], "no first line"),
         (["--data", str(empty)], "is a file"),
     ):
-        result = CliRunner().invoke(app, ["serve", "--port", "0", *arguments])
+        result = CliRunner().invoke(app, ["serve", "--port", "0", "--data", str(tmp_path / "data"), *arguments])
         assert result.exit_code == 1
         assert words in result.stderr
+    assert not (tmp_path / "data").exists(), "no key was made that could not be told"
 
 
 def test_what_is_missing_is_named_with_its_extra(tmp_path: Path) -> None:
@@ -173,3 +189,9 @@ def test_nobody_reads_the_key_in_a_file_that_lay_ready(tmp_path: Path) -> None:
         _announce(tmp_path / "announce.json", Started("http://h:1", 1, "pk_secret", "admin"))
         assert lain_ready.read() == ""
     assert stat.S_IMODE((tmp_path / "announce.json").stat().st_mode) == 0o600
+
+
+def test_an_announcement_that_fails_leaves_no_key_behind(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        _announce(tmp_path, Started("http://h:1", 1, "pk_secret", "admin"))
+    assert not [file for file in tmp_path.parent.iterdir() if file.name.startswith(f".{tmp_path.name}.")]

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -24,6 +25,7 @@ def test_a_backend_that_answers_is_shown_with_its_latency(playcall: Run, live: L
     assert any(line.startswith("latency ") and line.endswith(" ms") for line in shown)
     (facts,) = objects(playcall("status", "--json"))
     assert (facts["state"], facts["success_rate"]) == ("online", 1.0)
+    assert facts["since"] == datetime.fromisoformat(facts["since"]).isoformat(), "as programs write times"
 
 
 def test_no_backend_is_a_picture_too_and_status_1(playcall: Run, monkeypatch: pytest.MonkeyPatch) -> None:

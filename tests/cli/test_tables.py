@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import string
@@ -142,3 +143,14 @@ def test_an_empty_list_says_so_on_the_side(capsys: pytest.CaptureFixture[str]) -
 def test_fields_leave_out_what_is_not_there_and_indent_what_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
     show_fields({"name": "a", "none": None, "no": False, "zero": 0, "empty": [], "text": "one\ntwo"})
     assert capsys.readouterr().out == "name  a\nno    no\nzero  0\ntext  one\n      two\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_program_reads_every_name_in_whatever_encoding_the_output_has(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="replace"))
+    show_json({"name": "Jörg 日本 \U0001f600"})
+    sys.stdout.flush()
+    assert json.loads(written.getvalue().decode(encoding)) == {"name": "Jörg 日本 \U0001f600"}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,22 @@ def test_each_act_on_a_user_is_told_as_one_object(folder: Path) -> None:
     assert [json.loads(line)["name"] for line in lines] == ["admin", "robot", "ann"]
     told("users", "disable", "ann", *where)
     assert told("users", "remove", "ann", "--yes", *where) == {"name": "ann", "removed": True}
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_a_password_that_is_no_text_is_a_sentence(folder: Path, locale: str) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "playcall", "users", "add", "eve", "--password-file", "-", "--data", str(folder)],
+        input=b"caf\xe9 au lait\n",
+        env={**os.environ, "LC_ALL": locale},
+        capture_output=True,
+        timeout=180,
+        check=False,
+    )
+    assert (completed.returncode, completed.stderr) == (
+        1,
+        b"playcall: the password file - cannot be read: it is not text\n",
+    )
 
 
 def test_nobody_is_removed_where_nobody_can_be_asked(folder: Path) -> None:

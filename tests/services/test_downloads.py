@@ -265,10 +265,27 @@ async def test_what_cannot_be_a_download_is_refused_before_anything_is_sent(bloc
         for folder in (tmp_path, ".", "/", str(tmp_path)):
             with pytest.raises(InvalidArgumentError, match="it is a folder"):
                 await value(client.download("/x", folder))
+        fifo = tmp_path / "fifo"  # which stands for devices as well: what is wrong must not replace one of this machine
+        os.mkfifo(fifo)
+        with pytest.raises(InvalidArgumentError, match="no regular file"):
+            await value(client.download("/x", fifo))
         with pytest.raises(InvalidArgumentError, match="cannot be written"):
             await value(client.download("/x", tmp_path / "no" / "folder"))
         assert len(client.engine.transport.requests) == 1, "that of get"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [fifo]
+
+
+@FACES
+async def test_a_link_stays_one_and_leads_to_what_came(blocking: bool, tmp_path: Path) -> None:
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.mkdir()
+    link.symlink_to(Path("kept", "file"))
+    async with api(blocking, lambda request: MockAnswer(body="abc")) as client:
+        for _ in ("it leads nowhere", "it leads to a file"):
+            assert await value(client.download("/x", link)) == link
+    assert link.is_symlink()
+    assert (kept / "file").read_bytes() == b"abc"
+    assert sorted(tmp_path.rglob("*")) == [kept, kept / "file", link]
 
 
 @FACES

@@ -10,24 +10,27 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import typer
 
-from .connecting import AsJson, Explain, ProfileName, Url, connected
-from .failing import FAILED, USAGE, fail, in_one_sentence
+from .connecting import AsJson, Explain, ProfileName, Url
+from .failing import FAILED, INTERRUPTED, USAGE, fail, in_one_sentence
 from .secret_prompt import ask_secret
 
 if TYPE_CHECKING:
     from ..client import Playcall
     from ..models.account import Me
-    from .profiles import Profile
+    from .profiles import Profile, Profiles
 
 __all__ = ["login", "logout", "whoami"]
 
 DEADLINE_SECONDS: Final = 15.0
 """Somebody sits in front of it."""
+
+_Revoking: TypeAlias = Literal["revoked", "failed", "interrupted", "not ours"]
+"""How it ended. A key that login was given, and did not make, is not ours to revoke."""
 
 
 def login(
@@ -55,33 +58,46 @@ def login(
     if password_stdin and user is None:
         fail(USAGE, "--password-stdin needs --user NAME")
     with in_one_sentence(explain=explain):
-        from .profiles import load, save
+        from .profiles import changed, config_path, load
 
-        stored = load()
-        name, root = _place(url, profile)
+        name, root = _place(load(), url, profile)
         if not as_json:
             typer.echo(f"Signing in to {root}", err=True)
         if user is None:
             made = _with_key(root, _secret("API key", "--api-key-stdin", piped=api_key_stdin))
         else:
             made = _with_password(root, user, _secret("Password", "--password-stdin", piped=password_stdin))
+
+        def with_made(stored: Profiles) -> Profiles:
+            # Once more: while somebody was asked, another login may have taken the name.
+            _check_not_moved(stored, name, root, profile)
+            there = stored.by_name.get(name)
+            # A key that an earlier login made, given to this one, is still for logout to revoke.
+            known = there.api_key_id if there is not None and there.api_key == made.api_key else None
+            return stored.with_(name, replace(made, api_key_id=made.api_key_id or known))
+
         try:
             with _client(made) as client:
                 me = client.account.me()
-            path = save(stored.with_(name, made))
+            before = changed(with_made).by_name.get(name)
         except BaseException:
-            _revoke(made)
+            if _revoke(made) in ("failed", "interrupted"):
+                typer.echo(f"playcall: {_still_good(made)}", err=True)
             raise
-        if name in stored.by_name:
-            _revoke(stored.by_name[name])
-    if as_json:
-        from .tables import show_json
+        if as_json:
+            from .tables import show_json
 
-        show_json(_identity(root, name, me))
-    else:
-        from .terminal_text import one_line
+            show_json(_identity(root, name, me))
+        else:
+            from .terminal_text import one_line
 
-        typer.echo(f"Signed in as {one_line(me.username)}; profile {name}, in {path}")
+            typer.echo(f"Signed in as {one_line(me.username)}; profile {name}, in {config_path()}")
+        if before is not None and before.api_key != made.api_key:
+            outcome = _revoke(before)
+            if outcome == "interrupted":
+                fail(INTERRUPTED, _still_good(before))
+            if outcome == "failed":  # the login is done all the same
+                typer.echo(f"playcall: {_still_good(before)}", err=True)
 
 
 def logout(
@@ -94,27 +110,28 @@ def logout(
     Example: playcall logout --profile work
     """
     with in_one_sentence(explain=explain):
-        from .profiles import load, save
+        from .profiles import changed
         from .target import chosen
 
-        stored = load()
-        name = chosen(stored, profile)
-        if name is None:
-            fail(FAILED, "nobody is signed in: there is no profile")
-        gone = stored.by_name[name]
+        def its_name(stored: Profiles) -> str:
+            name = chosen(stored, profile)
+            if name is None:
+                fail(FAILED, "nobody is signed in: there is no profile")
+            return name
+
         # First here, whatever the backend says: somebody may be about to hand the machine over.
-        save(stored.without(name))
-        still_good = gone.api_key_id is not None and not _revoke(gone)
+        before = changed(lambda stored: stored.without(its_name(stored)))
+        name = its_name(before)
+        gone = before.by_name[name]
+        outcome = _revoke(gone)
         if as_json:
             from .tables import show_json
 
-            show_json({"profile": name, "url": gone.url, "revoked": gone.api_key_id is not None and not still_good})
+            show_json({"profile": name, "url": gone.url, "revoked": outcome == "revoked"})
         else:
             typer.echo(f"Forgot the profile {name}, for {gone.url}")
-        if still_good:
-            fail(
-                FAILED, f"{gone.url} did not revoke the key {gone.api_key_id}: until it is revoked there it stays good"
-            )
+        if outcome in ("failed", "interrupted"):
+            fail(INTERRUPTED if outcome == "interrupted" else FAILED, _still_good(gone))
 
 
 def whoami(as_json: AsJson = False, url: Url = None, profile: ProfileName = None, explain: Explain = False) -> None:
@@ -122,11 +139,14 @@ def whoami(as_json: AsJson = False, url: Url = None, profile: ProfileName = None
 
     Example: playcall whoami
     """
-    with connected(url, profile, explain=explain, deadline_seconds=DEADLINE_SECONDS) as client:
+    with in_one_sentence(explain=explain):
+        from ..client import Playcall
         from .tables import show_fields, show_json
         from .target import resolve
 
-        said = _identity(client.url, resolve(url, profile).profile, client.account.me())
+        target = resolve(url, profile)
+        with Playcall(target.url, auth=target.auth, deadline_seconds=DEADLINE_SECONDS) as client:
+            said = _identity(target.url, target.profile, client.account.me())
         if as_json:
             show_json(said)
         else:
@@ -144,33 +164,48 @@ def _identity(url: str, profile: str | None, me: Me) -> dict[str, object]:
     }
 
 
-def _place(url: str | None, profile: str | None) -> tuple[str, str]:
+def _place(stored: Profiles, url: str | None, profile: str | None) -> tuple[str, str]:
     """The profile's name, and the backend's address.
 
     Raises: ConfigurationError.
     """
     from ..config import DEFAULT_URL
-    from ..errors import ConfigurationError
     from ..http.paths import base_url
-    from .profiles import DEFAULT_PROFILE, check_name, load
+    from .profiles import DEFAULT_PROFILE, check_name
 
-    stored = load()
-    named = profile or os.environ.get("PLAYCALL_PROFILE")
-    name = check_name(named or stored.current or DEFAULT_PROFILE)
+    name = _named(profile) or stored.current or DEFAULT_PROFILE
     there = stored.by_name.get(name)
+    if there is None:
+        check_name(name)
     given = url or (None if profile is not None and there is not None else os.environ.get("PLAYCALL_URL"))
     root = base_url(given or (there.url if there is not None else DEFAULT_URL))
-    if named is None and there is not None and base_url(there.url) != root:
+    _check_not_moved(stored, name, root, profile)
+    return name, root
+
+
+def _check_not_moved(stored: Profiles, name: str, root: str, profile: str | None) -> None:
+    """A profile that nobody named stays with its backend. Raises: ConfigurationError."""
+    from ..errors import ConfigurationError
+    from ..http.paths import base_url
+
+    there = stored.by_name.get(name)
+    if not _named(profile) and there is not None and base_url(there.url) != root:
         raise ConfigurationError(
             f"the profile {name!r} is for {there.url}: give --profile with another name for {root}, or the same to replace it"
         )
-    return name, root
+
+
+def _named(profile: str | None) -> str | None:
+    return profile or os.environ.get("PLAYCALL_PROFILE")
 
 
 def _secret(what: str, option: str, *, piped: bool) -> str:
     """Never from an argument: those stand in the list of processes, and in the shell's history."""
     if piped:
-        secret = sys.stdin.readline().rstrip("\r\n")
+        try:
+            secret = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail(USAGE, f"{option}: standard input is not UTF-8 text")
         if not secret:
             fail(USAGE, f"{option}: standard input is empty")
         return secret
@@ -202,17 +237,23 @@ def _client(profile: Profile) -> Playcall:
     return Playcall(profile.url, auth=ApiKey(profile.api_key), deadline_seconds=DEADLINE_SECONDS)
 
 
-def _revoke(profile: Profile) -> bool:
-    """Whether a key that login made is good no more; a key that was given to it is not ours to revoke."""
+def _revoke(profile: Profile) -> _Revoking:
+    """A key that login made. Ctrl-C ends it as a failure does: whoever it was for has to be told of the key that is left."""
     from ..errors import AuthenticationError, NotFoundError, PlaycallError
 
     if profile.api_key_id is None:
-        return False
-    with suppress(PlaycallError):
-        try:
-            with _client(profile) as client:
-                client.account.revoke_api_key(profile.api_key_id)
-        except (AuthenticationError, NotFoundError):
-            pass  # it has been revoked already
-        return True
-    return False
+        return "not ours"
+    try:
+        with _client(profile) as client:
+            client.account.revoke_api_key(profile.api_key_id)
+    except (AuthenticationError, NotFoundError):
+        return "revoked"  # before us
+    except PlaycallError:
+        return "failed"
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "revoked"
+
+
+def _still_good(profile: Profile) -> str:
+    return f"{profile.url} did not revoke the key {profile.api_key_id}: until it is revoked there it stays good"

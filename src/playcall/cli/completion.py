@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import typer
@@ -17,7 +18,7 @@ Completions: TypeAlias = list[tuple[str, str]]
 """An id, and what a shell may show beside it."""
 
 DEADLINE_SECONDS: Final = 0.3
-"""Somebody has pressed Tab, and waits."""
+"""For all of it: somebody has pressed Tab, and waits."""
 MOST: Final = 50
 
 
@@ -68,20 +69,20 @@ def _asked(
     from rich.markup import escape
 
     from ..client import Playcall
+    from ..deadline import deadline
     from ..errors import PlaycallError
     from .target import resolve
     from .terminal_text import one_line
 
-    try:
+    found: Completions = []
+    # Where it fails, or takes too long, what came before is offered all the same.
+    with suppress(PlaycallError):
         target = resolve(ctx.params.get("url"), ctx.params.get("profile"))
-        with Playcall(target.url, auth=target.auth, deadline_seconds=DEADLINE_SECONDS) as client:
-            found: Completions = []
+        with deadline(DEADLINE_SECONDS), Playcall(target.url, auth=target.auth) as client:
             for each, named in ids(client):
                 if each.startswith(incomplete):
                     # Typer reads what stands beside an id as Rich's markup.
                     found.append((each, escape(one_line(named if isinstance(named, str) else named.name))))
                 if len(found) == MOST:
                     break
-            return found
-    except PlaycallError:
-        return []
+    return found

@@ -76,13 +76,12 @@ def _environment(url: str | None, profile: str | None) -> Mapping[str, str]:
 
     Raises: ConfigurationError.
     """
-    from .profiles import load
     from .target import resolve
 
     target = resolve(url, profile)
     environment = {**os.environ, "PLAYCALL_URL": target.url, TIED: "1"}
-    if target.profile is not None:
-        environment["PLAYCALL_API_KEY"] = load().by_name[target.profile].api_key
+    if target.api_key is not None:
+        environment["PLAYCALL_API_KEY"] = target.api_key
         environment.pop("PLAYCALL_TOKEN", None)
     return environment
 

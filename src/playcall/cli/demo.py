@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from ..errors import PlaycallError
-from .failing import FAILED, INTERRUPTED, USAGE, fail, quiet_pipe
+from .failing import FAILED, INTERRUPTED, USAGE, fail
 
 __all__ = ["demo"]
 
@@ -68,12 +64,9 @@ def demo(
     if missing is not None:
         fail(FAILED, f"{missing} is missing; the demo needs: pip install 'playcall[all]'")
     try:
-        with _terminable():
-            ok = _run(source, report, plain, as_json)
+        ok = _run(source, report, plain, as_json)
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted; the backend was stopped and its data removed")
-    except BrokenPipeError:
-        quiet_pipe()
     if not ok:
         raise typer.Exit(FAILED)
 
@@ -125,17 +118,3 @@ def _report(output: Path) -> Path:
     if not os.access(report.parent, os.W_OK | os.X_OK):
         fail(USAGE, f"the report cannot be written in {report.parent}; choose another place with --output")
     return report
-
-
-@contextmanager
-def _terminable() -> Generator[None]:
-    """SIGTERM ends the demo as an exception does, so that the backend does not outlive it."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

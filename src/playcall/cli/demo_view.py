@@ -14,13 +14,12 @@ from rich.text import Text
 from ..models.event import AnyEvent
 from .bars import bars_table
 from .live_block import LiveBlock
-from .run_picture import Bar, Picture, style_of
+from .run_picture import TYPE_WIDTH, Bar, Picture, style_of
 from .terminal_text import one_line
 
 __all__ = ["LiveView", "PlainView", "View"]
 
 LABEL_WIDTH: Final = 10
-TYPE_WIDTH: Final = 22
 NARROW: Final = 70
 """Columns under which the log leaves the time out."""
 
@@ -74,9 +73,7 @@ class PlainView:
         self._picture = picture
 
     def event(self, event: AnyEvent) -> None:
-        line = self._picture.take(event)
-        at = self._picture.elapsed_seconds(event)
-        self._write(f"{event.seq:>5} {at:>7.2f} s  {one_line(event.type):<{TYPE_WIDTH}}{line}".rstrip())
+        self._write(self._picture.take_whole(event))
 
     def connection(self, text: str, *, good: bool) -> None:
         self._write(f"{'-->' if good else '-X-':>5} {one_line(text)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .connecting import AsJson
+from .connecting import AsJson, ProfileName
 from .failing import FAILED, USAGE, fail, in_one_sentence
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="[URL]",
-            help="The backend; PLAYCALL_URL, or http://127.0.0.1:8000, if left out.",
+            help="The backend; else PLAYCALL_URL, the profile's, or http://127.0.0.1:8000.",
             show_default=False,
         ),
     ] = None,
@@ -37,10 +37,11 @@ def doctor(
         float, typer.Option("--timeout", min=0.1, max=300, help="Seconds that each check may take.")
     ] = 10.0,
     as_json: AsJson = False,
+    profile: ProfileName = None,
 ) -> None:
     """Look at the way to a backend, at the backend, and at what it and this client know of each other.
 
-    Nothing is changed there. The key is read from PLAYCALL_API_KEY, a token from PLAYCALL_TOKEN. Ends with 0 if all is
+    Nothing is changed there. As whom is said by PLAYCALL_API_KEY, PLAYCALL_TOKEN or a profile. Ends with 0 if all is
     well, with 1 if something is a problem, with 2 if it was called wrongly.
 
     Example: playcall doctor https://playbooks.example
@@ -48,17 +49,11 @@ def doctor(
     with in_one_sentence():
         import asyncio
 
-        from ..config import auth_from_environment, url_from_environment
         from .doctor_checks import examine
+        from .target import resolve
 
-        diagnosis = asyncio.run(
-            examine(
-                url if url is not None else url_from_environment(),
-                auth=auth_from_environment(),
-                context=_context(ca),
-                seconds=timeout_seconds,
-            )
-        )
+        target = resolve(url, profile)
+        diagnosis = asyncio.run(examine(target.url, auth=target.auth, context=_context(ca), seconds=timeout_seconds))
         if as_json:
             typer.echo(json.dumps(_as_json(diagnosis), indent=2))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Collection, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 
@@ -21,7 +21,12 @@ from .doctor_socket import resume, socket
 
 __all__ = ["NOT_LOOKED_AT", "examine"]
 
+T = TypeVar("T")
+
 SECONDS: Final = 10.0
+LONG_REASON: Final = 200
+ODD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading an answer raises that has another shape than any of ours: whose it is, nobody knows yet."""
 NOT_LOOKED_AT: Final = "not looked at, because of the problem above"
 AFTER_IDENTITY: Final = (
     *("ready", "credentials", "latency", "keep-alive", "request id", "deadline", "clock"),
@@ -51,46 +56,35 @@ async def examine(
     credentials: Mapping[str, str] = {} if auth is None else await _headers(auth)
     async with asking_session(aiohttp.TCPConnector(ssl=context)) as session:
         asker = Asker(session, root, credentials, seconds, SessionPool(proxy=through))
-        who = await _bounded("backend", identity(asker), seconds)
+        who = await _bounded("backend", identity(asker), asker)
         findings.append(who)
         if who.verdict == "problem":
             return _cut_short(root, findings, AFTER_IDENTITY)
-        findings.append(await _bounded("ready", readiness(asker), seconds))
-        me = await _bounded("credentials", who_am_i(asker), seconds)
+        findings.append(await _bounded("ready", readiness(asker), asker))
+        me = await _bounded("credentials", who_am_i(asker), asker)
         findings.append(me)
-        findings += await _all(asker, seconds)
-        if me.verdict == "problem":
-            asker.credentials = {}  # they would be refused everywhere, which says nothing new
+        trips = await _bounded("latency", _trips(asker), asker)
+        findings += [trips] if isinstance(trips, Finding) else trips
         for name, check in (("WebSocket", socket), ("long poll", long_poll), ("resume", resume)):
-            findings.append(await _bounded(name, check(asker), seconds))
-        finding, drifted = await _contract(asker, seconds)
+            findings.append(await _bounded(name, check(asker), asker))
+        contract = await _bounded("contract", _contract(asker), asker)
+        finding, drifted = (contract, []) if isinstance(contract, Finding) else contract
         findings.append(finding)
     return Diagnosis(root, findings, drifted)
 
 
-async def _all(asker: Asker, seconds: float) -> list[Finding]:
-    try:
-        async with asyncio.timeout(seconds):
-            findings, answers = await round_trips(asker)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return [Finding("latency", "problem", _failure(error, seconds), "see the address above")]
+async def _trips(asker: Asker) -> list[Finding]:
+    findings, answers = await round_trips(asker)
     return [*findings, clock(answers)]
 
 
-async def _contract(asker: Asker, seconds: float) -> tuple[Finding, list[Drift]]:
-    try:
-        async with asyncio.timeout(seconds):
-            answer = await asker.get("/openapi.json", signed=False)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Finding("contract", "problem", _failure(error, seconds)), []
+async def _contract(asker: Asker) -> tuple[Finding, list[Drift]]:
+    answer = await asker.get("/openapi.json", signed=False)
     if answer.status != 200 or not answer.fields.get("paths"):
         figure = f"GET /openapi.json answered {answer.status}"
         return Finding("contract", "note", figure, "a proxy that lets /openapi.json through lets it be compared"), []
     own = own_contract()
-    try:
-        found = drifts(own, digest(answer.fields))
-    except ValueError as error:
-        return Finding("contract", "problem", f"GET /openapi.json: {error}", "is this a backend of ours at all?"), []
+    found = drifts(own, digest(answer.fields))
     serious = sum(each.matters for each in found)
     if serious:
         advice = "install the playcall that the backend is of, or update the backend; docs/versions.md"
@@ -98,12 +92,17 @@ async def _contract(asker: Asker, seconds: float) -> tuple[Finding, list[Drift]]
     return Finding("contract", "good", f"{len(own)} operations, as this client knows them"), found
 
 
-async def _bounded(name: str, check: Awaitable[Finding], seconds: float) -> Finding:
+async def _bounded(name: str, check: Awaitable[T], asker: Asker) -> T | Finding:
+    """What the check finds; a problem where no answer came in time, or one that the check cannot read."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(asker.seconds):
             return await check
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return Finding(name, "problem", _failure(error, seconds), "is the network slow, or cut half-way?")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return Finding(name, "problem", _failure(error, asker.seconds), "is the network slow, or cut half-way?")
+    except ODD as error:
+        why = f"{type(error).__name__}: {error}"
+        figure = f"{asker.asked}: its answer makes no sense ({why[:LONG_REASON]})"
+        return Finding(name, "problem", figure, "is this a backend of ours, or does a proxy change what it says?")
 
 
 def _failure(error: Exception, seconds: float) -> str:

@@ -61,19 +61,21 @@ class Answer:
 
 @dataclass(slots=True)
 class Asker:
-    """GET requests, each within `seconds`; `credentials` are headers, `ways` knows the proxy."""
+    """GET requests, each within `seconds`; `credentials` are headers, as long as nobody has refused them, `ways` knows the proxy, `asked` is the last request."""
 
     session: aiohttp.ClientSession
     root: str
     credentials: Mapping[str, str] = field(repr=False)
     seconds: float
     ways: SessionPool
+    asked: str = ""
 
     async def get(self, path: str, *, signed: bool = True, headers: Mapping[str, str] | None = None) -> Answer:
         """
         Raises:
             aiohttp.ClientError: No answer. TimeoutError: none in time.
         """
+        self.asked = f"GET {path}"
         reused = _Reuse()
         sent = {**(self.credentials if signed else {}), **(headers or {})}
         timeout = aiohttp.ClientTimeout(total=self.seconds)
@@ -88,7 +90,7 @@ class Asker:
             seconds = time.monotonic() - begun
             body = await _body(response)
         value: Any = None
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(body)
         offset = _offset(response.headers.get("Date"), at + seconds / 2)
         return Answer(response.status, response.headers, value, seconds, offset, reused.is_reused)
@@ -131,7 +133,7 @@ def _offset(date: str | None, at: float) -> float | None:
     """`Date` has whole seconds, and so stands for their middle."""
     try:
         told = email.utils.parsedate_to_datetime(date or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return told.replace(tzinfo=told.tzinfo or UTC).timestamp() + 0.5 - at
 
@@ -183,9 +185,10 @@ def clock(answers: list[Answer]) -> Finding:
 
 async def who_am_i(asker: Asker) -> Finding:
     if not asker.credentials:
-        return Finding("credentials", "problem", "none", "set PLAYCALL_API_KEY or PLAYCALL_TOKEN")
+        return Finding("credentials", "problem", "none", "playcall login, or set PLAYCALL_API_KEY or PLAYCALL_TOKEN")
     answer = await asker.get(f"{API_PREFIX}/auth/me")
     if answer.status == 401:
+        asker.credentials = {}  # they would be refused everywhere, which says nothing new
         return Finding(
             "credentials", "problem", str(answer.fields.get("detail", "refused")), "use another key or token"
         )

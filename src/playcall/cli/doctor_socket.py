@@ -35,17 +35,17 @@ async def socket(asker: Asker) -> Finding:
     begun = time.monotonic()
     try:
         connection, welcome = await _open(asker)
+        opened = time.monotonic()
+        try:
+            await connection.send_str(Ping(n=1).model_dump_json())
+            await _frame(connection, lambda frame: frame.get("op") == "pong")
+            answered = time.monotonic()
+        finally:
+            await connection.close()
     except aiohttp.WSServerHandshakeError as error:
         return Finding("WebSocket", "problem", f"the upgrade was answered {error.status}", _BLOCKED)
     except _RefusedError as error:
         return Finding("WebSocket", "problem", str(error), "see the server's log")
-    opened = time.monotonic()
-    try:
-        await connection.send_str(Ping(n=1).model_dump_json())
-        await _frame(connection, lambda frame: frame.get("op") == "pong")
-        answered = time.monotonic()
-    finally:
-        await connection.close()
     figure = f"opens in {1_000 * (opened - begun):.1f} ms, answers in {1_000 * (answered - opened):.1f} ms"
     return Finding("WebSocket", "good", f"{figure}, a ping every {welcome.get('heartbeat_seconds')} s")
 
@@ -82,6 +82,7 @@ async def resume(asker: Asker) -> Finding:
 
 async def _open(asker: Asker) -> tuple[aiohttp.ClientWebSocketResponse, dict[str, Any]]:
     """Any: a frame, which may be of a later version."""
+    asker.asked = f"WebSocket {API_PREFIX}/ws"
     url = asker.root.replace("http", "ws", 1) + f"{API_PREFIX}/ws"
     connection = await asker.session.ws_connect(
         url, protocols=[SUBPROTOCOL], **asker.ways.routed(url, asker.credentials)

@@ -12,6 +12,7 @@ from rich.text import Text
 from .doctor_checks import NOT_LOOKED_AT
 from .doctor_contract import Drift
 from .doctor_findings import Diagnosis, Verdict
+from .terminal_text import one_line
 
 __all__ = ["show"]
 
@@ -27,10 +28,10 @@ def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
     looked_at = [finding for finding in diagnosis.findings if finding.figure != NOT_LOOKED_AT]
     for finding in sorted(looked_at, key=lambda each: _ORDER.index(each.verdict)):
         table.add_row(
-            Text(finding.check),
-            Text(finding.verdict, _LOOKS[finding.verdict]),
-            Text(finding.figure),
-            Text(finding.advice),
+            _cell(finding.check),
+            _cell(finding.verdict, _LOOKS[finding.verdict]),
+            _cell(finding.figure),
+            _cell(finding.advice),
         )
     console.print(table)
     rest = [finding.check for finding in diagnosis.findings if finding.figure == NOT_LOOKED_AT]
@@ -50,7 +51,7 @@ def _show_serious(console: Console, drifts: list[Drift]) -> None:
         return
     table = _table("different there, in what this client needs", "operation", "where", "what", "used by")
     for drift in drifts[:MOST_DRIFTS]:
-        table.add_row(Text(drift.operation), Text(drift.where), Text(drift.what), Text(", ".join(drift.used_by)))
+        table.add_row(*map(_cell, (drift.operation, drift.where, drift.what, ", ".join(drift.used_by))))
     console.print(table)
     if len(drifts) > MOST_DRIFTS:
         console.print(f"… and {len(drifts) - MOST_DRIFTS} more\n")
@@ -66,12 +67,17 @@ def _show_others(console: Console, drifts: list[Drift]) -> None:
     table = _table("different there, and no matter", "what", "of")
     for what, some in grouped.items():
         first = f"{some[0].operation} {some[0].where}".rstrip()
-        table.add_row(Text(what), Text(first if len(some) == 1 else f"{first}, and {len(some) - 1} more"))
+        table.add_row(_cell(what), _cell(first if len(some) == 1 else f"{first}, and {len(some) - 1} more"))
     console.print(table)
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=_cell(title), title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """What strangers say, as what it is: neither Rich nor the terminal obeys any of it."""
+    return Text(one_line(text), style)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -16,7 +14,7 @@ from .terminal_text import lines
 if TYPE_CHECKING:
     from .mistakes import Source
 
-__all__ = ["FAILED", "INTERRUPTED", "USAGE", "fail", "in_one_sentence", "needing_backend", "quiet_pipe"]
+__all__ = ["FAILED", "INTERRUPTED", "USAGE", "fail", "in_one_sentence", "needing_backend"]
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -29,12 +27,6 @@ def fail(status: int, sentence: str, *, because: PlaycallError | None = None) ->
     if because is not None:
         typer.echo(lines(because.explain()), err=True)
     raise typer.Exit(status)
-
-
-def quiet_pipe() -> NoReturn:
-    """Ends the command because whoever read our lines has gone; the flush at exit must not fail over it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise typer.Exit(FAILED)
 
 
 @contextmanager
@@ -50,7 +42,7 @@ def needing_backend() -> Generator[None]:
 
 @contextmanager
 def in_one_sentence(*, explain: bool = False, source: Source | None = None) -> Generator[None]:
-    """Makes the library's errors, Ctrl-C and a closed pipe the end of a command; of a 422, every mistake is shown.
+    """Makes the library's errors and Ctrl-C the end of a command; of a 422, every mistake is shown.
 
     Args:
         explain: What was tried, and when, is told after the sentence.
@@ -70,5 +62,3 @@ def in_one_sentence(*, explain: bool = False, source: Source | None = None) -> G
         fail(FAILED, error.message, because=error if explain else None)
     except (KeyboardInterrupt, typer.Abort):  # the second is Ctrl-C at a question
         fail(INTERRUPTED, "interrupted")
-    except BrokenPipeError:
-        quiet_pipe()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -101,10 +103,8 @@ def create(
     with connected(url, profile, explain=explain, source=source) as client:
         from .tables import show_json
 
-        if file == STDIN:
-            made = client.playbooks.create_from_yaml(source.text)
-        else:
-            made = client.playbooks.create_from_file(file)
+        spec = _spec(source)
+        made = client.playbooks.create_from_yaml(spec) if isinstance(spec, str) else client.playbooks.create(spec)
         if as_json:
             show_json(made)
         else:
@@ -125,7 +125,7 @@ def validate(
     """
     source = _source(file)
     with connected(url, profile, explain=explain, source=source) as client:
-        found = client.playbooks.validate(source.text)
+        found = client.playbooks.validate(_spec(source))
         if as_json:
             from .tables import show_json
 
@@ -196,11 +196,9 @@ def run(
             else:
                 typer.echo(started.id)
             return
-        from ..models.run import RunStatus
-        from .watching import watch_run
+        from .watching import watch_to_completion
 
-        if watch_run(client, started.id, as_json=as_json).status != RunStatus.COMPLETED:
-            raise typer.Exit(FAILED)
+        watch_to_completion(client, started.id, as_json=as_json)
 
 
 def _found(client: Playcall, wanted: str) -> Playbook:
@@ -211,6 +209,16 @@ def _found(client: Playcall, wanted: str) -> Playbook:
 
 def _source(file: Path) -> Source:
     return Source("standard input" if file == STDIN else str(file), read_text(file, what="playbook"))
+
+
+def _spec(source: Source) -> str | dict[str, Any]:  # Any: JSON
+    """The text as YAML, which JSON is as well, and of which each mistake has its place; an object where only JSON will do."""
+    if "\\ud" in source.text.lower():  # half of a character (RFC 8259 section 7), which YAML does not know
+        with suppress(ValueError, RecursionError):
+            value: object = json.loads(source.text)
+            if isinstance(value, dict):
+                return cast("dict[str, Any]", value)
+    return source.text
 
 
 def _show(playbook: Playbook) -> None:

@@ -16,17 +16,18 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, cast
 
 from ..errors import ConfigurationError
 
-__all__ = ["DEFAULT_PROFILE", "Profile", "Profiles", "check_name", "config_path", "load", "save"]
+__all__ = ["DEFAULT_PROFILE", "Profile", "Profiles", "changed", "check_name", "config_path", "load", "save"]
 
 DEFAULT_PROFILE: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -88,7 +89,8 @@ def load() -> Profiles:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if os.name == "posix" and mode & _OTHERS:
+            # Whose a pipe or a device is, its mode does not say.
+            if os.name == "posix" and stat.S_ISREG(mode) and mode & _OTHERS:
                 raise ConfigurationError(
                     f"{path} holds secrets, and others may use it (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}"
                 )
@@ -124,16 +126,62 @@ def _understood(read: Mapping[str, object], path: Path) -> Profiles:
     return Profiles(by_name, current)
 
 
+def changed(change: Callable[[Profiles], Profiles]) -> Profiles:
+    """Reads, changes and writes the file as one act: of two commands at once neither undoes what the other did.
+
+    Args:
+        change: Makes what is to be stored of what is; where it raises, nothing is written. It is to be quick, for others
+            wait.
+
+    Returns:
+        What was stored before.
+
+    Raises:
+        ConfigurationError: as `load` and `save`.
+    """
+    with _locked():
+        before = load()
+        save(change(before))
+    return before
+
+
+@contextmanager
+def _locked() -> Generator[None]:
+    """Waits for whoever else changes the file. The lock is on a file of its own: the other one is replaced by each change."""
+    path = _real_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _real_path() -> Path:
+    """A link is followed: people keep such files elsewhere, and link to them."""
+    return Path(os.path.realpath(config_path()))
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}")
+
+
 def save(profiles: Profiles) -> Path:
     """Writes the file anew, in one move: whoever reads meanwhile finds the old or the new. Gives its path.
 
     Raises:
-        ConfigurationError: it cannot be written, or a profile's name is none.
+        ConfigurationError: it cannot be written.
     """
-    for name in profiles.by_name:
-        check_name(name)
-    # A link is followed: people keep such files elsewhere, and link to them.
-    path = Path(os.path.realpath(config_path()))
+    path = _real_path()
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path} cannot be written: it is no regular file")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(prefix=".config-", dir=path.parent)  # 0600 from its beginning
@@ -148,7 +196,7 @@ def save(profiles: Profiles) -> Path:
                 Path(new).unlink()
             raise
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise _unwritable(path, error) from None
     return path
 
 

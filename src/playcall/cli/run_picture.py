@@ -17,7 +17,10 @@ from ..models.run import RunStep, StepStatus
 from ..models.task import TaskStatus
 from .terminal_text import one_line
 
-__all__ = ["Bar", "Picture", "style_of"]
+__all__ = ["TYPE_WIDTH", "Bar", "Picture", "style_of"]
+
+TYPE_WIDTH: Final = 22
+"""Of the column in which an event's type stands."""
 
 _ENDED_WELL = {StepStatus.COMPLETED, StepStatus.REUSED, StepStatus.SKIPPED, TaskStatus.COMPLETED}
 _ENDED_BADLY = {StepStatus.FAILED, StepStatus.CANCELLED, TaskStatus.FAILED, TaskStatus.CANCELLED}
@@ -97,6 +100,12 @@ class Picture:
         """Where the steps stand, as they were read: of what happened before, no event need come."""
         for step in steps:
             self._step(step.id).bar.status = step.status
+
+    def take_whole(self, event: AnyEvent) -> str:
+        """As `take`; the line is whole, with seq, time and type."""
+        line = self.take(event)
+        at = self.elapsed_seconds(event)
+        return f"{event.seq:>5} {at:>7.2f} s  {one_line(event.type):<{TYPE_WIDTH}}{line}".rstrip()
 
     def take(self, event: AnyEvent) -> str:
         """Notes what the event says, and gives its line for people, without seq and type."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from getpass import getpass
 
+import typer
+
 from .failing import FAILED, INTERRUPTED, fail
 
 __all__ = ["ask_secret"]
@@ -21,7 +23,7 @@ def ask_secret(what: str, *, twice: bool = False) -> str:
                 continue
             if not twice or getpass(f"{what}, once more: ") == secret:
                 return secret
-            print("they differ")
+            typer.echo("they differ", err=True)
     except KeyboardInterrupt:
         fail(INTERRUPTED, "interrupted")
     except EOFError:

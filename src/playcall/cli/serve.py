@@ -25,6 +25,10 @@ DATABASE_URL_VARIABLE = "PLAYCALL_DATABASE_URL"
 MIN_TOKEN_CHARACTERS = 16
 """Attempts are not counted."""
 MODEL_API_KEY_VARIABLE = "PLAYCALL_MODEL_API_KEY"
+MAX_DAYS = 36_500
+"""Longer is for ever, which is said by 0; and no date is so long ago."""
+MAX_REQUESTS_PER_SECOND = 1e9
+"""No process answers more, and infinity is said by 0."""
 
 
 def serve(
@@ -76,12 +80,18 @@ def serve(
     ] = 15.0,
     access_token_seconds: Annotated[int, typer.Option(min=1, help="How long access tokens live.")] = 900,
     event_retention_days: Annotated[
-        float, typer.Option(min=0, help="How long events, log lines among them, are kept; 0 keeps them for ever.")
+        float,
+        typer.Option(
+            min=0,
+            max=MAX_DAYS,
+            help="How long events, log lines among them, are kept; 0 keeps them for ever.",
+        ),
     ] = 7.0,
     run_retention_days: Annotated[
         float,
         typer.Option(
             min=0,
+            max=MAX_DAYS,
             help="How long runs, and tasks without one, are kept after their end, with their files; 0 keeps them for ever.",
         ),
     ] = 0.0,
@@ -111,7 +121,9 @@ def serve(
     requests_per_second: Annotated[
         float,
         typer.Option(
-            min=0, help="What one user may ask of a process in the long run; five seconds of it at once. 0: any."
+            min=0,
+            max=MAX_REQUESTS_PER_SECOND,
+            help="What one user may ask of a process in the long run; five seconds of it at once. 0: any.",
         ),
     ] = 200.0,
     cors_origin: Annotated[
@@ -181,9 +193,8 @@ def serve(
 
         # The parent of several does not serve itself, and starts sooner without all that serving needs.
         run = None if check or workers > 1 else _server()
-    if announce is not None and not os.access(announce.absolute().parent, os.W_OK | os.X_OK):
-        # Now, not when the one API key has been made and could not be told.
-        fail(FAILED, f"{announce} cannot be written: its folder is missing or not writable")
+    if announce is not None:
+        _check_announceable(announce)
     set_up(level, "json" if log_format == "json" else "text")
 
     def started(facts: Started) -> None:
@@ -250,15 +261,27 @@ def _server() -> Callable[[Settings, Callable[[Started], None]], None]:
     return run
 
 
+def _check_announceable(file: Path) -> None:
+    """Before the one API key is made, not when it could not be told any more."""
+    if not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+        fail(FAILED, f"{file} cannot be written: its folder is missing or not writable")
+    if file.exists() and not file.is_file():
+        fail(FAILED, f"{file} cannot be written: it is {'a folder' if file.is_dir() else 'no regular file'}")
+
+
 def _announce(file: Path, started: Started) -> None:
     """Written beside and renamed: whoever waits for the file finds it whole or not at all."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     # Ours alone: in a folder that others write to, one that is there already could be theirs, to read the key in.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(_facts(started) + "\n")
-    draft.replace(file)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(_facts(started) + "\n")
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _facts(started: Started) -> str:
@@ -300,7 +323,7 @@ def _metrics_token(file: Path | None) -> str | None:
 
 def _first_line(file: Path, what: str) -> str:
     try:
-        first = file.read_text().partition("\n")[0].removesuffix("\r")  # as `playcall users` reads it
+        first = file.read_text(encoding="utf-8").partition("\n")[0].removesuffix("\r")  # as `playcall users` reads it
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         fail(FAILED, f"the {what} file {file} cannot be read: {reason}")

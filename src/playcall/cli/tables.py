@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -34,6 +35,7 @@ GAP: Final = 2
 PIPED_CELLS: Final = 1_000_000
 """Whoever reads lines wants them whole."""
 _C1: Final = re.compile("[\x7f-\x9f]")
+_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f]+")
 
 _STYLES: Final = {
     **dict.fromkeys(("completed", "online", "ready", "healthy", "reused", "connected"), "green"),
@@ -67,14 +69,26 @@ def show_json(value: BaseModel | Mapping[str, object] | Iterable[BaseModel | Map
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """JSON on one line unless told; `datetime` and the like become text."""
+    """JSON on one line unless told; a `datetime` becomes its text in ISO 8601, what else there is its own."""
     separators = (",", ":") if indent is None else None
-    return _harmless(json.dumps(value, ensure_ascii=False, default=str, indent=indent, separators=separators))
+    return _harmless(json.dumps(value, ensure_ascii=False, default=_as_text, indent=indent, separators=separators))
+
+
+def _as_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _harmless(text: str) -> str:
-    """JSON escapes the control characters of ASCII, and a terminal obeys some of Latin-1 as well (ECMA-48, section 5.3)."""
-    return _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """JSON escapes the control characters of ASCII, and a terminal obeys some of Latin-1 as well (ECMA-48, section 5.3).
+
+    What standard output has no letter for is escaped as well: a program is to read the name that it was, and no `?`.
+    """
+    text = _C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 def show_table(rows: Iterable[T], columns: Columns[T], *, empty: str = "") -> None:

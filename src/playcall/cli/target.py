@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
@@ -17,11 +17,15 @@ __all__ = ["Target", "chosen", "resolve"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command works with. `auth` is None where nothing says who is calling; `profile` where none was taken."""
+    """What a command works with. `auth` is None where nothing says who is calling.
+
+    `profile` names the one whose key, `api_key`, is taken; None where it is another, or none.
+    """
 
     url: str
     auth: Auth | None
-    profile: str | None
+    profile: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 def resolve(url: str | None, profile: str | None) -> Target:
@@ -40,18 +44,18 @@ def resolve(url: str | None, profile: str | None) -> Target:
     auth = auth_from_environment() if profile is None else None
     given = os.environ.get("PLAYCALL_URL") or None if url is None and profile is None else url
     if given is not None and auth is not None:
-        return Target(base_url(given), auth, None)  # the file is not needed, so it may be as it likes
+        return Target(base_url(given), auth)  # the file is not needed, so it may be as it likes
     stored = load()
     name = chosen(stored, profile)
     taken = None if name is None else stored.by_name[name]
     root = base_url(given if given is not None else taken.url if taken is not None else DEFAULT_URL)
     if auth is not None or taken is None:
-        return Target(root, auth, None)
+        return Target(root, auth)
     if base_url(taken.url) == root:
-        return Target(root, ApiKey(taken.api_key), name)
+        return Target(root, ApiKey(taken.api_key), name, taken.api_key)
     if profile is not None:
         raise ConfigurationError(f"the key of profile {name!r} is for {taken.url}, and is not sent to {root}")
-    return Target(root, None, None)
+    return Target(root, None)
 
 
 def chosen(stored: Profiles, profile: str | None) -> str | None:

@@ -184,7 +184,7 @@ def _password(file: Path | None) -> str:
             fail(FAILED, "there is no terminal to ask for the password; give --password-file, - for standard input")
         return ask_secret("Password", twice=True)
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        text = (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode()
     except (OSError, UnicodeDecodeError) as error:
         fail(FAILED, f"the password file {file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}")
     first, _, _ = text.partition("\n")

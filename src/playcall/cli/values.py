@@ -43,23 +43,29 @@ def _refused(constant: str) -> None:
 def read_object(file: Path) -> dict[str, Any]:  # Any: JSON
     """The JSON object in a file, `-` for standard input; ends the command where there is none."""
     try:
-        value: object = json.loads(read_text(file, what="parameters"))
+        value: object = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
         fail(USAGE, f"{_name(file)} is not JSON: {error}")
     if not isinstance(value, dict):
-        fail(USAGE, f"{_name(file)} holds {type(value).__name__}, not an object of values by name")
+        fail(USAGE, f"{_name(file)} is not an object of JSON: values by their names")
     return cast("dict[str, Any]", value)
 
 
-def read_text(file: Path, *, what: str) -> str:
-    """A file's text, `-` for standard input; ends the command where it cannot be read."""
+def read_text(file: Path, *, what: str = "") -> str:
+    """A file's text, `-` for standard input; ends the command where it cannot be read.
+
+    Args:
+        what: Of what the file is to be, for the sentence: `playbook`.
+    """
     try:
-        return sys.stdin.buffer.read().decode() if str(file) == "-" else file.read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode()
     except OSError as error:
-        fail(USAGE, f"the {what} file {file} cannot be read: {(error.strerror or str(error)).lower()}")
+        fail(USAGE, f"{_name(file, what)} cannot be read: {(error.strerror or str(error)).lower()}")
     except UnicodeDecodeError:
-        fail(USAGE, f"the {what} file {file} is not UTF-8 text")
+        fail(USAGE, f"{_name(file, what)} is not UTF-8 text")
 
 
-def _name(file: Path) -> str:
-    return "standard input" if str(file) == "-" else str(file)
+def _name(file: Path, what: str = "") -> str:
+    if str(file) == "-":
+        return "standard input"
+    return f"the {what} file {file}" if what else str(file)

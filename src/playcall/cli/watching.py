@@ -11,13 +11,13 @@ import typer
 from ..client import Playcall
 from ..errors import PlaycallError, RunEndedError
 from ..models.cursor import Cursor
-from ..models.run import Run, RunStep
+from ..models.run import RunStatus, RunStep
 from ..services.run_service import RunItem, RunSnapshot
-from .failing import INTERRUPTED, fail
+from .failing import FAILED, INTERRUPTED, fail
 from .terminal_text import one_line
 from .watching_view import WatchView, watch_view
 
-__all__ = ["watch_run"]
+__all__ = ["watch_to_completion"]
 
 STEPS_A_PAGE: Final = 1_000
 
@@ -25,17 +25,16 @@ _Choice = Literal["leave", "cancel", "watch"]
 _CHOICES: Final[dict[str, _Choice]] = {"l": "leave", "c": "cancel", "w": "watch"}
 
 
-def watch_run(client: Playcall, run_id: str, *, as_json: bool, plain: bool | None = None) -> Run:
-    """Follows the run until it has ended, and returns how it did. Where it did not complete, its error is said.
+def watch_to_completion(client: Playcall, run_id: str, *, as_json: bool) -> None:
+    """Follows the run until it has ended. Where it did not complete, its error is said, and the command ends as failed.
 
     On a terminal Ctrl-C asks whether to leave it running, to cancel it, or to go on watching; where nobody can be asked,
     or at a second Ctrl-C, it is left running. To leave ends the command with INTERRUPTED.
 
     Args:
         as_json: One JSON object an event.
-        plain: None for plain lines unless standard output is a terminal that takes control codes.
     """
-    view = watch_view(as_json=as_json, plain=plain)
+    view = watch_view(as_json=as_json)
     stop_listening = client.events.on_state(view.connection)
     try:
         with view:
@@ -47,7 +46,8 @@ def watch_run(client: Playcall, run_id: str, *, as_json: bool, plain: bool | Non
     run = client.runs.get(run_id)
     if run.error is not None and not as_json:
         typer.echo(f"playcall: the run ended as {run.status}: {one_line(run.error.message)}", err=True)
-    return run
+    if run.status != RunStatus.COMPLETED:
+        raise typer.Exit(FAILED)
 
 
 class _Watching:

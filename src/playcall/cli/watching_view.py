@@ -33,7 +33,6 @@ LEAST_ROWS: Final = 2
 """For bars, and the line about those that do not fit, in a window of few lines."""
 NARROW: Final = 70
 """Columns under which name, standing and badge have a line each, and log lines leave the time out."""
-TYPE_WIDTH: Final = 22
 LOOK_BACK: Final = 1_000
 """Events before now that a terminal is told of a run that is under way; programs and pipes are told all."""
 
@@ -128,9 +127,7 @@ class PlainLines:
         self._write(f"{run.id}  {one_line(run.playbook_name)}, {run.steps_total} steps")
 
     def event(self, event: AnyEvent) -> None:
-        line = self._picture.take(event)
-        at = self._picture.elapsed_seconds(event)
-        self._write(f"{event.seq:>5} {at:>7.2f} s  {one_line(event.type):<{TYPE_WIDTH}}{line}".rstrip())
+        self._write(self._picture.take_whole(event))
 
     def lost(self, snapshot: RunSnapshot, steps: Sequence[RunStep]) -> None:
         run = snapshot.data.run
@@ -277,15 +274,10 @@ def _cut(line: Text) -> Text:
     return line
 
 
-def watch_view(*, as_json: bool, plain: bool | None) -> WatchView:
-    """The view that standard output can show.
-
-    Args:
-        plain: None for plain lines unless standard output is a terminal that takes control codes.
-    """
+def watch_view(*, as_json: bool) -> WatchView:
+    """The view that standard output can show: plain lines unless it is a terminal that takes control codes."""
     if as_json:
         return JsonView()
     console = Console(highlight=False, markup=False)
-    if plain is None:
-        plain = not console.is_terminal or console.is_dumb_terminal
-    return PlainLines(sys.stdout) if plain else LiveLines(console)
+    is_plain = not console.is_terminal or console.is_dumb_terminal
+    return PlainLines(sys.stdout) if is_plain else LiveLines(console)

@@ -26,8 +26,10 @@ class PartFile:
 
     def __init__(self, target: FilePath) -> None:
         self._target = target
+        self._place = target
+        """Where it really is; known once it is open."""
         # Two may download to the same place; and the target's own name may be as long as a name can be.
-        self._part = target.parent / f".{uuid.uuid4().hex}.part"
+        self._part_name = f".{uuid.uuid4().hex}.part"
         self._file: BinaryIO | None = None
         self._over = False
         self._lock = threading.Lock()
@@ -79,9 +81,16 @@ class PartFile:
         assert self._file is not None  # noqa: S101 - open() comes first
         return self._file
 
+    @property
+    def _part(self) -> FilePath:
+        return self._place.parent / self._part_name
+
     def _open(self) -> None:
-        if self._target.is_dir():
-            raise InvalidArgumentError(f"{self._target} cannot be written: it is a folder")
+        # A link stays a link, and leads to what is kept: as it does for whoever opens it to write.
+        self._place = FilePath(os.path.realpath(self._target))
+        if self._place.exists() and not self._place.is_file():
+            what = "a folder" if self._place.is_dir() else "no regular file, which could be written whole or not at all"
+            raise InvalidArgumentError(f"{self._target} cannot be written: it is {what}")
         self._file = self._part.open("xb")
 
     def _empty(self) -> None:
@@ -90,7 +99,7 @@ class PartFile:
 
     def _keep(self) -> None:
         self._opened.close()
-        os.replace(self._part, self._target)
+        os.replace(self._part, self._place)
         self._file = None
 
     def _discard(self) -> None:
