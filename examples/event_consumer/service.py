@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import aiosqlite
@@ -78,8 +78,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.reading, app.state.consuming, app.state.client = reading, consuming, client
         yield
         consuming.cancel()
-        with suppress(asyncio.CancelledError):
-            await consuming
+        await asyncio.wait({consuming})  # raises nothing: where it could not go on, /health has said why
 
 
 app = FastAPI(title="Ledger", lifespan=lifespan)

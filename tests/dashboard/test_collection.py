@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from pydantic import TypeAdapter
 
 from playcall import ApiKey, Playcall
 from playcall.dashboard import collection
 from playcall.dashboard.collection import STEPS_KEPT, Collection
+from playcall.dashboard.finding import PlaybookWish, RunWish, TaskWish
 from playcall.dashboard.following import Following
 from playcall.models import AnyEvent, Run
 from playcall.testing import LiveBackend
 
-from .desk import Desk
+from .desk import AGENT, Desk
 from .waiting import until
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,12 +49,12 @@ def event(type: str, **data: Any) -> AnyEvent:
     return EVENT.validate_python({"seq": 1, "id": "evt_1", "time": ZERO, "type": type, "data": data}, extra="ignore")
 
 
-def of_runs(**options: Any) -> Collection[Run]:
-    return Collection("runs", lambda client, most: [], Run, **options)
+def of_runs(*, most: int = 10, **options: Any) -> Collection[Run]:
+    return Collection("runs", lambda client, most: [], Run, most=most, **options)
 
 
-def ids(runs: Collection[Run]) -> list[str]:
-    return [str(each.id) for each in runs.items()]
+def ids(known: Collection[Any]) -> list[str]:
+    return [str(each.id) for each in known.items()]
 
 
 def test_the_newest_are_first() -> None:
@@ -86,6 +88,37 @@ def test_only_the_newest_are_kept() -> None:
     assert runs.full
     runs.take(event("run.created", run=run("c")))
     assert ids(runs) == ["c", "b"]
+
+
+def test_that_older_ones_are_left_out_is_not_forgotten_when_a_kept_one_is_deleted() -> None:
+    runs = of_runs(most=2)
+    runs.replace([run("a", age=2), run("b", age=1)])
+    runs.take(event("run.deleted", run_id="b"))
+    assert runs.full
+    runs.take(event("run.changed", run=run("older", version=2, age=9)))
+    assert ids(runs) == ["a"], "there may be others between them"
+    runs.replace([run("a", age=2)])
+    assert not runs.full
+
+
+def test_of_more_than_are_kept_the_oldest_comes_back_where_there_is_room_again() -> None:
+    runs = of_runs(most=2)
+    for number, each in enumerate("abc"):
+        runs.take(event("run.created", run=run(each, age=9 - number)))
+    assert (ids(runs), runs.full) == (["c", "b"], True)
+    runs.take(event("run.deleted", run_id="c"))
+    runs.take(event("run.changed", run=run("a", version=2, age=9)))
+    assert ids(runs) == ["b", "a"]
+
+
+def test_what_does_not_fit_any_more_leaves_and_what_has_come_to_fit_joins() -> None:
+    running = of_runs(fits=RunWish(status="running").fits)
+    running.replace([run("a")])
+    running.take(event("run.changed", run=run("a", version=1, status="completed")))
+    assert ids(running) == ["a"], "the reading was newer"
+    running.take(event("run.changed", run=run("a", version=2, status="completed")))
+    running.take(event("run.changed", run=run("b", version=2, age=5)))
+    assert ids(running) == ["b"]
 
 
 def test_events_of_something_else_move_nothing() -> None:
@@ -149,6 +182,48 @@ def test_a_playbook_of_very_many_steps_is_known_without_them(desk: Desk) -> None
         until(lambda: playbooks.get(few.id) is not None)
         known = [playbooks.get(each.id) for each in (many, few)]
         assert [len(each.steps) if each else None for each in known] == [0, 2]
+
+
+def test_what_is_looked_for_among_more_than_are_kept_stays_current(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "MOST", 1)
+    older = desk.at_gate("Older", tags=["old"])
+    newer = desk.ended(desk.run("Newer", {"use": "wait", "seconds": 0}))
+    wish, of_older = PlaybookWish(tag="old"), TaskWish(run_id=older.id, status="running")
+    with followed(desk.client) as following:
+        for known in (collection.runs(following), collection.tasks(following), collection.playbooks(following)):
+            assert known.wait(30)
+            assert known.full
+        running, done = (collection.runs(following, RunWish(status=each)) for each in ("running", "completed"))
+        tasks, playbooks = collection.tasks(following, of_older), collection.playbooks(following, wish)
+        for found in (running, done, tasks, playbooks):
+            assert found.wait(30)
+        assert (ids(running), ids(done)) == ([older.id], [newer.id])
+        assert (len(tasks.items()), ids(playbooks)) == (1, [older.playbook_id])
+        desk.gate.open(1)
+        until(lambda: (ids(running), ids(done), tasks.items()) == ([], [newer.id, older.id], ()))
+        desk.client.playbooks.delete(older.playbook_id)
+        until(lambda: ids(playbooks) == [])
+
+
+def test_where_everything_is_known_nothing_more_is_read_for_what_is_looked_for(desk: Desk) -> None:
+    with followed(desk.client) as following:
+        known = collection.runs(following)
+        assert known.wait(30)
+        assert collection.runs(following, RunWish(status="running")) is known
+
+
+def test_where_many_have_gone_the_older_ones_are_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "MOST", 4)
+    step = {"id": "s", "type": "standard", "agent": AGENT, "operation": "wait", "parameters": {"seconds": 0}}
+    made = [desk.client.playbooks.create({"name": n, "agents": [AGENT], "steps": [step]}).id for n in "abcdef"]
+    with followed(desk.client) as following:
+        known = collection.playbooks(following)
+        assert known.wait(30)
+        assert ids(known) == made[:1:-1]
+        for each in made[3:]:
+            desk.client.playbooks.delete(each)
+        until(lambda: ids(known) == made[2::-1])
+        assert not known.full
 
 
 def test_a_collection_stays_current_over_the_death_of_the_backend() -> None:

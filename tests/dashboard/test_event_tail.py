@@ -66,10 +66,35 @@ def test_the_newest_events_are_kept_and_where_older_ones_begin_is_known() -> Non
 
 def test_what_was_lost_for_good_is_counted_and_the_log_goes_on_in_its_new_life() -> None:
     tail = EventTail("agents")
-    tail.begin(Cursor("e", 1), EventPage((event(1),), 0))
-    tail.take(Gap("agents", "epoch", Cursor("e", 1), Cursor("f", 0)), Cursor("f", 0))
-    tail.take(event(1), Cursor("f", 1))
-    assert (tail.lost, tail.epoch, tail.taken) == (1, "f", 1)
+    tail.begin(Cursor("e", 2), EventPage((event(1), event(2)), 0))
+    tail.take(Gap("agents", "epoch", Cursor("e", 2), Cursor("f", 3)), Cursor("f", 3))
+    assert (places(tail.page()), tail.page().before) == ([], 3), "what was there is of another life"
+    tail.take(event(4), Cursor("f", 4))
+    assert (tail.lost, tail.epoch, tail.taken, places(tail.page())) == (1, "f", 1, [4])
+
+
+def test_of_a_log_that_became_shorter_the_events_are_gone_that_are_not_in_it_any_more() -> None:
+    tail = EventTail("agents")
+    tail.begin(Cursor("e", 9), EventPage((event(8), event(9)), 7))
+    tail.take(Gap("agents", "ahead", Cursor("e", 9), Cursor("e", 5)), Cursor("e", 5))
+    tail.take(event(6), Cursor("e", 6))
+    assert (places(tail.page()), tail.page().before) == ([6], 5)
+
+
+def test_events_before_a_hole_stay() -> None:
+    tail = EventTail("agents")
+    tail.begin(Cursor("e", 2), EventPage((event(1), event(2)), 0))
+    tail.take(Gap("agents", "expired", Cursor("e", 2), Cursor("e", 7)), Cursor("e", 7))
+    tail.take(event(8), Cursor("e", 8))
+    assert (places(tail.page()), tail.lost) == ([1, 2, 8], 1)
+
+
+def test_what_was_read_and_waited_in_the_feed_as_well_is_there_once() -> None:
+    tail = EventTail("agents")
+    tail.begin(Cursor("e", 2), EventPage((event(1), event(2)), 0))
+    for seq in (2, 3):
+        tail.take(event(seq), Cursor("e", seq))
+    assert (places(tail.page()), tail.taken) == ([1, 2, 3], 1)
 
 
 def test_a_real_topic_is_begun_with_what_was_and_goes_on_with_what_comes(desk: Desk, following: Following) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from playcall.dashboard.finding import PlaybookWish, RunWish, TaskWish, ToolWish, agents_of, tags_of, with_older
+from playcall.dashboard.finding import PlaybookWish, RunWish, TaskWish, ToolWish, agents_of, how_many, tags_of
 from playcall.models import Playbook, Run, Task, Tool
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,12 +80,16 @@ def test_what_can_be_chosen_is_what_there_is() -> None:
     assert (tags_of([PLAYBOOK, PLAYBOOK]), agents_of([PLAYBOOK])) == (["a", "b"], ["Y", "Z"])
 
 
-def test_what_is_known_wins_over_what_was_asked_for_and_the_newest_are_first() -> None:
-    def at(id: str, second: int, status: str) -> Run:
-        moment = NOW.replace(second=second)
-        return RUN.model_copy(update={"id": id, "created_at": moment, "status": status})
-
-    known = [at("b", 2, "completed")]
-    asked = [at("c", 3, "running"), at("b", 2, "running"), at("a", 1, "running")]
-    found = with_older(known, asked)
-    assert [(run.id, run.status) for run in found] == [("c", "running"), ("b", "completed"), ("a", "running")]
+@pytest.mark.parametrize(
+    ("found", "more", "said"),
+    [
+        (0, False, "0 runs"),
+        (1, False, "1 run"),
+        (200, False, "200 runs"),
+        (1_234, False, "1,234 runs, the newest 200 are shown"),
+        (0, True, "0 runs or more"),
+        (1_000, True, "1,000 runs or more, the newest 200 are shown"),
+    ],
+)
+def test_what_was_not_looked_at_or_is_not_shown_is_told(found: int, more: bool, said: str) -> None:
+    assert how_many(found, "run", more=more, shown=200) == said

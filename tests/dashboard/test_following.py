@@ -10,8 +10,16 @@ import pytest
 
 from playcall import Playcall
 from playcall.dashboard import following as following_module
-from playcall.dashboard.following import Closable, Followed, Following
-from playcall.errors import PlaycallError, TopicForbiddenError
+from playcall.dashboard.following import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    REFUSED_PAUSE_SECONDS,
+    Closable,
+    Followed,
+    Following,
+    pause_after,
+)
+from playcall.errors import PlaycallError, RealtimeAuthError, TopicForbiddenError
 
 from .waiting import until
 
@@ -83,6 +91,7 @@ def test_what_nobody_has_looked_at_is_let_go_with_its_feed() -> None:
         assert model.ended.wait(SECONDS)
         assert "x" not in following
         assert following.look("x", Model) is not model
+        until(lambda: model.error is not None)  # for whoever still holds it
 
 
 def test_what_is_looked_at_stays() -> None:
@@ -119,6 +128,33 @@ def test_what_cannot_go_well_is_not_tried_again() -> None:
         assert model.wait(SECONDS) is False
         assert following.look("x", Model) is model
         assert (model.error, model.over, model.followed) == (refused, True, 1)
+
+
+def test_what_is_not_there_any_more_is_not_shown_as_it_was() -> None:
+    class Deleted(Model):
+        def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
+            with self.lock:
+                self.moved()
+            raise TopicForbiddenError("deleted", topic="x")
+
+    with registry() as following:
+        model = following.look("x", Deleted)
+        until(lambda: model.over)
+        assert not model.ready
+        assert isinstance(model.error, TopicForbiddenError)
+
+
+def test_the_pauses_between_tries_grow_until_one_went_well_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # as they are
+    fault = PlaycallError("again")
+    pauses = [0.0]
+    for _ in range(6):
+        pauses.append(pause_after(fault, lasted_seconds=0.1, before_seconds=pauses[-1]))
+    assert pauses[1:] == [FIRST_PAUSE_SECONDS, 1.0, 2.0, 4.0, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert pause_after(fault, lasted_seconds=60, before_seconds=pauses[-1]) == FIRST_PAUSE_SECONDS
+    refused = pause_after(RealtimeAuthError("no"), lasted_seconds=60, before_seconds=0)
+    assert refused == REFUSED_PAUSE_SECONDS
+    assert pause_after(fault, lasted_seconds=0.1, before_seconds=refused) == LONGEST_PAUSE_SECONDS
 
 
 def test_a_page_that_waits_for_a_first_reading_hears_of_its_failure_as_well() -> None:

@@ -48,6 +48,12 @@ def test_a_step_that_was_left_out_says_so_without_a_bar_of_its_own() -> None:
     assert (bar["from"], bar["to"], bar["took"]) == (0.0, 0.0, "skipped")
 
 
+def test_steps_whose_names_begin_alike_have_each_a_bar_of_its_own() -> None:
+    bars = rows([step("account_" * 12 + str(number)) for number in range(3)], at(1))
+    by_step = gantt(bars)["encoding"]["y"]["field"]
+    assert len({bar[by_step] for bar in bars}) == 3
+
+
 def test_rows_keep_the_order_of_the_playbook_also_in_a_later_window() -> None:
     assert [row["order"] for row in rows(STEPS, at(4), first=100)] == [100, 101, 102]
 

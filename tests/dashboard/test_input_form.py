@@ -103,6 +103,7 @@ def test_a_form_that_nobody_touched_sends_the_defaults(spec: dict[str, Any]) -> 
         ({"type": "float", "choices": [0.5, 1]}, 1, 1),
         ({"type": "date"}, "2026-01-01", "2026-01-01"),
         ({"type": "date"}, '{"y": 1}', {"y": 1}),
+        ({"type": "date"}, "[" * 100_000, "[" * 100_000),
     ],
 )
 def test_what_is_typed_becomes_a_value_of_the_type(spec: dict[str, Any], typed: object, value: object) -> None:
@@ -131,6 +132,8 @@ def test_what_is_typed_becomes_a_value_of_the_type(spec: dict[str, Any], typed: 
         ({"type": "object"}, "[1]", 'has to be an object, such as {"key": "value"}'),
         ({"type": "object"}, "{", "not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
         ({"type": "list"}, "[1,", "not JSON: Expecting value (line 1, column 4)"),
+        ({"type": "list"}, "[" * 100_000, "nested too deep"),
+        ({"type": "object"}, '{"a":' * 100_000, "nested too deep"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_field_and_nothing_is_sent_for_it(

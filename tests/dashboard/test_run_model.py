@@ -13,7 +13,15 @@ from pydantic import TypeAdapter
 from playcall import ApiKey, Playcall
 from playcall.dashboard.following import Following
 from playcall.dashboard.run_logs import LogPage
-from playcall.dashboard.run_model import LINES_KEPT, TASKS_KEPT, VALUE_CHARACTERS, RunModel, run_model
+from playcall.dashboard.run_model import (
+    LINES_KEPT,
+    RUN_VALUE_CHARACTERS,
+    TASKS_KEPT,
+    VALUE_CHARACTERS,
+    RunModel,
+    run_model,
+)
+from playcall.errors import RunNotFoundError
 from playcall.models import AnyEvent, Cursor, Run, RunStep, Task
 from playcall.testing import LiveBackend
 
@@ -116,7 +124,7 @@ def test_a_line_that_was_read_is_not_taken_again_from_its_event() -> None:
 def test_large_values_are_kept_as_the_beginning_of_their_text() -> None:
     story = Story()
     large = {"key": "x" * 100_000}
-    story.tell("run.changed", run=run(output=large, inputs={"a": large}))
+    story.model.begin(Run.model_validate(run(output=large, inputs={"a": large})), Cursor("e", 0))
     story.tell(
         "run.step.finished", run_id="run_1", step={"id": "s", "type": "x", "status": "completed", "output": large}
     )
@@ -125,9 +133,18 @@ def test_large_values_are_kept_as_the_beginning_of_their_text() -> None:
     model = story.model
     assert model.run is not None
     known = model.tasks()[0][0]
-    kept = [model.run.output, model.run.inputs["a"], model.steps()[0].output, known.output, model.lines()[0].message]
-    assert [len(str(each)) for each in kept] == [VALUE_CHARACTERS] * 5
+    kept = [model.steps()[0].output, known.output, model.lines()[0].message]
+    assert [len(str(each)) for each in kept] == [VALUE_CHARACTERS] * 3
+    assert [len(str(each)) for each in (model.run.output, model.run.inputs["a"])] == [RUN_VALUE_CHARACTERS] * 2
     assert known.parameters == {}
+
+
+def test_inputs_that_an_event_had_no_room_for_stay_as_they_were_read() -> None:
+    story = Story()
+    story.model.begin(Run.model_validate(run(inputs={"a": "all of it"})), Cursor("e", 0))
+    story.tell("run.changed", run=run(steps_finished=1, inputs={"truncated": True, "size_bytes": 9, "preview": "all"}))
+    assert story.model.run is not None
+    assert (story.model.run.inputs, story.model.run.steps_finished) == ({"a": "all of it"}, 1)
 
 
 def test_two_thousand_steps_are_kept_in_the_playbooks_order() -> None:
@@ -163,6 +180,16 @@ def test_a_run_that_has_ended_is_read_whole_and_is_over(desk: Desk) -> None:
         assert [step.status for step in model.steps()] == ["completed"] * 3
         assert len(model.tasks()) == 3
         assert [artifact.name for artifact in model.artifacts()] == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_a_run_that_was_deleted_is_told_as_one_that_is_not_there(desk: Desk) -> None:
+    kept, deleted = (desk.ended(desk.run(name, {"use": "wait", "seconds": 0})) for name in ("Kept", "Deleted"))
+    with watched(desk.client, kept.id) as still, watched(desk.client, deleted.id) as gone:
+        until(lambda: still.over and gone.over)
+        desk.client.runs.delete(deleted.id)
+        until(lambda: not gone.ready)
+        assert isinstance(gone.error, RunNotFoundError)
+        assert (still.ready, still.error) == (True, None)
 
 
 def test_a_run_is_followed_to_its_end_over_the_death_of_its_backend() -> None:

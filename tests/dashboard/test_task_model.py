@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from playcall.dashboard.following import Following
 from playcall.dashboard.task_actions import cancel
 from playcall.dashboard.task_model import TEXT_KEPT, TaskModel, task_model
 from playcall.errors import TaskNotCancellableError, TaskNotFoundError
-from playcall.models import AnyEvent, Task
+from playcall.models import AnyEvent, Cursor, Task
 
 from .desk import AGENT, Desk
 from .waiting import until
@@ -51,7 +52,10 @@ def test_progress_is_shown_while_it_runs_and_gone_when_it_has_ended() -> None:
     assert not story.model.over
     story.tell("task.completed", task=task(version=3, status="completed", ended_at=NOW, output="o"))
     assert story.model.task is not None
-    assert (story.model.task.output, story.model.progress, story.model.over) == ("o", None, True)
+    assert (story.model.task.output, story.model.progress) == ("o", None)
+    assert not story.model.over, "an event has the beginning of a large output only"
+    story.model.replace(Task.model_validate(task(version=3, status="completed", ended_at=NOW, output="of it all")))
+    assert (story.model.task.output, story.model.over) == ("of it all", True)
 
 
 def test_an_event_that_is_older_than_what_was_read_moves_nothing_back() -> None:
@@ -87,9 +91,18 @@ def test_a_real_task_is_followed_to_its_end_and_says_so(desk: Desk) -> None:
     late = cancel(desk.client, made.id)
     assert not late.good
     assert late.sentence == "Nothing to cancel: the task had ended already, as cancelled."
-    again = TaskModel(made.id)
-    again.follow(desk.client, lambda _feed: None)
-    assert again.over, "one that has ended is read, and not waited for"
+    following.close()
+
+
+def test_a_task_that_was_deleted_is_told_as_one_that_is_not_there(desk: Desk) -> None:
+    following = Following(desk.client)
+    made = desk.client.tasks.create({"agent": AGENT, "operation": "wait", "parameters": {"seconds": 0}})
+    model = task_model(following, made.id)
+    until(lambda: model.over)
+    assert model.ready
+    desk.client.tasks.delete(made.id)
+    until(lambda: not model.ready)
+    assert isinstance(model.error, TaskNotFoundError)
     following.close()
 
 
@@ -104,6 +117,23 @@ def test_how_far_it_is_is_known_at_once_however_long_ago_it_said_so(desk: Desk) 
     desk.gate.open(1)
     until(lambda: model.over)
     following.close()
+
+
+def test_how_far_it_is_is_known_also_after_it_has_written_much() -> None:
+    """A model's turns are thousands of events, and it reports in between."""
+    said = {"seq": 10, "id": "evt_1", "time": NOW, "type": "task.progress", "data": {"task_id": "t", "done": 1}}
+
+    def history(topic: str, start: Cursor, end: Cursor, **_: object) -> list[AnyEvent]:
+        return [EVENT.validate_python(said, extra="ignore")] if start.seq < 10 <= end.seq else []
+
+    head = SimpleNamespace(topic="task:t", types=None, received=Cursor("e", 5_000))
+    client = SimpleNamespace(
+        events=SimpleNamespace(picture=SimpleNamespace(subscriptions=[head]), history=history),
+    )
+    model = TaskModel("t")
+    model.take_last_progress(client)  # type: ignore[arg-type]
+    assert model.progress is not None
+    assert model.progress.done == 1
 
 
 def test_a_task_that_is_not_there_is_said_to_be_so(desk: Desk) -> None:

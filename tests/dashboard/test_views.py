@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 from playcall.dashboard import artifact_view, log_view, steps_view
 from playcall.models import Artifact, LogLine, RunStep
@@ -21,6 +21,11 @@ def test_a_log_line_is_text_in_each_of_its_parts() -> None:
     assert_harmless(log_view.as_html([LogLine(seq=1, at=NOW, level=EVIL, message="m")]))
     assert_harmless(log_view.as_html([LogLine(seq=1, at=NOW, level="info", message=EVIL)]))
     assert_harmless(log_view.as_html([LogLine(seq=1, at=NOW, level="info", message="m", step_id=EVIL)]))  # type: ignore[arg-type]
+
+
+def test_a_log_line_s_time_is_in_utc_and_says_so() -> None:
+    at = datetime(2026, 1, 1, 14, 30, 15, tzinfo=timezone(timedelta(hours=2)))
+    assert "12:30:15Z<" in log_view.as_html([LogLine(seq=1, at=at, level="info", message="m")])
 
 
 def test_an_artifact_is_text_in_each_of_its_parts() -> None:

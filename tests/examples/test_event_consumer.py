@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
+import runpy
 import signal
 import socket
 import sqlite3
@@ -21,6 +23,7 @@ from typing import Any
 import pytest
 
 from playcall import ApiKey, Playcall
+from playcall.errors import PlaycallError
 from playcall.testing import LiveBackend
 
 pytestmark = pytest.mark.xdist_group("subprocesses")
@@ -210,3 +213,16 @@ def test_a_service_that_cannot_go_on_says_so(service: Service) -> None:
 
     with service.running() as process:
         until(refused, process)
+
+
+async def test_a_service_that_could_not_go_on_ends_as_any_other(
+    backend: LiveBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PLAYCALL_URL", backend.url)
+    monkeypatch.setenv("PLAYCALL_API_KEY", "pk_not_mine")
+    monkeypatch.setenv("LEDGER", str(tmp_path / "ledger.sqlite3"))
+    names = runpy.run_path(str(FOLDER / "service.py"))
+    app = names["app"]
+    async with names["lifespan"](app):
+        await asyncio.wait({app.state.consuming})
+    assert isinstance(app.state.consuming.exception(), PlaycallError)

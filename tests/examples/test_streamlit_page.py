@@ -23,6 +23,8 @@ from tests.dashboard.driver import Chromium, Tab
 pytestmark = pytest.mark.xdist_group("browser")
 
 METRICS_TOKEN = "of-this-test-alone"
+DOUBLE_CLICK = "button => new Promise(done => { button.click(); setTimeout(() => { button.click(); done() }, 100) })"
+"""As fast as a person's, on whatever has become of the button by then."""
 PAGE = Path(__file__).parents[2] / "examples" / "streamlit_page.py"
 
 
@@ -138,6 +140,19 @@ def test_two_visitors_see_each_a_run_of_their_own_move_over_one_connection(
     for page in pages:
         expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
     assert pages[0].url != pages[1].url
+
+
+def test_a_double_click_is_one_run_and_one_after_a_look_at_the_playbooks_is_another(
+    visit: Visit, backend: LiveBackend, url: str
+) -> None:
+    page = visit(url).page
+    with Playcall(backend.url, auth=ApiKey(backend.api_key)) as client:
+        before = len(list(client.runs.list()))
+        for more in (1, 2):
+            page.get_by_role("button", name="Run").element_handle().evaluate(DOUBLE_CLICK)
+            expect(page.get_by_text("4 of 4 steps: completed")).to_be_visible()
+            assert len(list(client.runs.list())) == before + more
+            page.get_by_role("button", name="Back to the playbooks").click()
 
 
 def test_a_page_that_was_opened_while_the_backend_was_away_needs_no_reload(

@@ -9,6 +9,7 @@ import streamlit as st
 from playcall.dashboard import collection
 from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
 from playcall.dashboard.connection import following
+from playcall.dashboard.finding import how_many
 from playcall.dashboard.notices import show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import AGENTS, ready
@@ -36,8 +37,8 @@ def show_cards() -> None:
     looked_for = (text or "").strip().casefold()
     agents = [each for each in known.items() if any(looked_for in part.casefold() for part in _words(each))]
     many = len(agents)
-    st.caption(f"{many:,} agent{'' if many == 1 else 's'}" + (", the newest" if known.full else ""))
     shown: int = st.session_state.setdefault("playcall_agent_cards", CARDS)
+    st.caption(how_many(many, "agent", more=known.full, shown=shown))
     for first in range(0, min(many, shown), COLUMNS):
         for column, agent in zip(st.columns(COLUMNS), agents[first : first + COLUMNS], strict=False):
             with column:

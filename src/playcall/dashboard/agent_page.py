@@ -11,13 +11,14 @@ from playcall.dashboard.agent_form import changes_of, fields_of_agent
 from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
 from playcall.dashboard.connection import client, following
 from playcall.dashboard.errors_shown import errors_shown, show_error
+from playcall.dashboard.finding import TaskWish
 from playcall.dashboard.form_view import FormView
 from playcall.dashboard.notices import forget, say, show_notice
 from playcall.dashboard.plain import plain
 from playcall.dashboard.showing import AGENTS, TOOLS, ago, ready
 from playcall.dashboard.task_table import go_where_it_was_clicked, show_rows
 from playcall.errors import InvalidRequestError, NameTakenError, NotFoundError, PlaycallError
-from playcall.models import Agent, Task
+from playcall.models import Agent
 
 __all__ = ["ALL", "show_agent", "tool_names"]
 
@@ -55,13 +56,11 @@ def show_agent(id: str) -> None:
 @st.fragment(run_every=SECONDS)
 def show_head(id: str) -> None:
     """With its name, which may change while it is looked at."""
-    known = collection.agents(following())
-    if known.ready and not known.full and known.get(id) is None:
-        st.title("Agents")
-        st.info("It is not there any more: it was deleted.", icon=":material/delete:")
-        return
     with errors_shown():
-        agent = one(id)
+        try:
+            agent = one(id)
+        except NotFoundError:
+            st.rerun()  # it was deleted meanwhile: the page says so, once
         st.title(plain(agent.name))
         with st.container(horizontal=True, vertical_alignment="center"):
             show_state(agent)
@@ -76,6 +75,8 @@ def show_head(id: str) -> None:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             for name in agent.tools[:TOOLS_SHOWN]:
                 st.badge(plain(name), color="violet", icon=":material/build:")
+            if len(agent.tools) > TOOLS_SHOWN:
+                st.caption(f"and {len(agent.tools) - TOOLS_SHOWN:,} more")
             if not agent.tools:
                 st.page_link(TOOLS, label="It has no tools yet", icon=":material/build:")
         with st.container(horizontal=True):
@@ -162,23 +163,12 @@ def delete(agent: Agent) -> None:
 def show_tasks(id: str) -> None:
     go_where_it_was_clicked()
     st.subheader("Its latest tasks", anchor=False)
-    known = collection.tasks(following())
-    if not ready(known):
+    wish = TaskWish(agent_id=id)
+    found = collection.tasks(following(), wish)
+    if not ready(found):
         return
-    with errors_shown():
-        tasks = [task for task in known.items() if task.agent_id == id][:TASKS_SHOWN]
-        if not tasks and known.full:
-            tasks = older_tasks(id)
-        if tasks:
-            show_rows(tasks, key=f"playcall_tasks_of:{id}")
-        else:
-            st.caption("None yet.")
-
-
-def older_tasks(id: str) -> list[Task]:
-    """Asked for once: what comes later is among the newest."""
-    key = f"playcall_older_tasks:{id}"
-    if key not in st.session_state:
-        st.session_state[key] = list(client().agents.tasks(id, newest_first=True, max_items=TASKS_SHOWN))
-    kept: list[Task] = st.session_state[key]
-    return kept
+    tasks = [task for task in found.items() if wish.fits(task)]
+    if tasks:
+        show_rows(tasks[:TASKS_SHOWN], key=f"playcall_tasks_of:{id}")
+    else:
+        st.caption("None yet.")

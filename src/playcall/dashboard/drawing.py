@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -20,20 +20,10 @@ HEIGHT_PIXELS: Final = 460
 def table(
     rows: Rows,
     *,
-    key: str | None = None,
-    order: Iterable[str] | None = None,
     columns: Mapping[str, Any] | None = None,  # Any: what `st.column_config` makes, which has no public name
-    height: int | None = None,
 ) -> None:
     """Rows as a table that can be sorted and searched; every text in it is text. As high as its rows, up to a bound."""
-    st.dataframe(
-        list(rows),
-        key=key,
-        hide_index=True,
-        column_order=order,
-        column_config=columns,
-        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
-    )
+    st.dataframe(list(rows), hide_index=True, column_config=columns, height=_height(rows))
 
 
 def clickable(
@@ -42,7 +32,6 @@ def clickable(
     on_click: Callable[[str], object],
     *,
     key: str,
-    order: Iterable[str] | None = None,
     columns: Mapping[str, Any] | None = None,  # Any: as above
     height: int | None = None,
 ) -> None:
@@ -60,12 +49,15 @@ def clickable(
         list(rows),
         key=key,
         hide_index=True,
-        column_order=order,
         column_config=columns,
-        height=height or min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3),
+        height=height or _height(rows),
         on_select=clicked,
         selection_mode="single-cell",
     )
+
+
+def _height(rows: Rows) -> int:
+    return min(HEIGHT_PIXELS, (len(rows) + 1) * ROW_PIXELS + 3)
 
 
 def chart(spec: dict[str, Any], *, key: str | None = None, alt: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from playcall.status import ConnectionState
 __all__ = ["errors_shown", "heal", "refuse_without_client", "show_error", "show_uncaught"]
 
 HEAL_PAUSE_SECONDS: Final = 2.0
-"""A page that failed is not run again sooner, however well the connection seems to be."""
+"""A page that failed is not run again sooner, however well the connection seems to be. Doubled while that does not help."""
+LONGEST_HEAL_PAUSE_SECONDS: Final = 30.0
 FAILED_AT: Final = "playcall_failed_at"
 """In the session: when a part of the page was last left out because the backend could not be had (`time.monotonic()`)."""
+HEALED: Final = "playcall_healed"
+"""In the session: when the page was last run again for that, and what to wait in seconds if it fails once more."""
 
 
 def refuse_without_client() -> None:
@@ -68,10 +72,13 @@ def show_uncaught(error: Exception) -> bool:
 def heal() -> None:
     """Runs the whole page again, if a part of it was missing and the backend is back. Called by what ticks anyway."""
     failed_at = st.session_state.get(FAILED_AT)
-    if (
-        failed_at is not None
-        and client().status.current.state is ConnectionState.ONLINE
-        and time.monotonic() - failed_at >= HEAL_PAUSE_SECONDS
-    ):
+    if failed_at is None or client().status.current.state is not ConnectionState.ONLINE:
+        return
+    healed_at, pause = st.session_state.get(HEALED, (-math.inf, HEAL_PAUSE_SECONDS))
+    if failed_at - healed_at > pause:  # it had been whole for a while
+        pause = HEAL_PAUSE_SECONDS
+    now = time.monotonic()
+    if now - failed_at >= pause:
         del st.session_state[FAILED_AT]
+        st.session_state[HEALED] = now, min(2 * pause, LONGEST_HEAL_PAUSE_SECONDS)
         st.rerun()

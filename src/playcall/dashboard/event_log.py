@@ -39,21 +39,19 @@ def earlier_events(
     types: Sequence[str] | None = None,
     want: int,
     wanted: Callable[[AnyEvent], bool] = lambda _: True,
-    spans: int = MOST_SPANS,
 ) -> EventPage:
     """The last events at or before the place `before`: at least `want` if a bounded search finds them.
 
     Args:
         types: Patterns; the backend leaves out what matches none of them.
         wanted: What it says no to is left out, too.
-        spans: How many it looks through at the most.
 
     Raises:
         TopicForbiddenError: there is no such topic for this caller.
         RequestError: the backend could not be asked.
     """
     found: list[AnyEvent] = []
-    for _ in range(spans):
+    for _ in range(MOST_SPANS):
         if before <= 0 or len(found) >= want:
             break
         after = max(0, before - SPAN)

@@ -42,6 +42,8 @@ class EventTail(Followed):
         self.lost = 0
         """Times that events were lost for good."""
         self._before = 0
+        self._reached = 0
+        """The place up to which all is known: what was read comes once more where it waited in the feed meanwhile."""
         self._events: deque[AnyEvent] = deque(maxlen=KEPT)
 
     def page(self) -> EventPage:
@@ -59,8 +61,7 @@ class EventTail(Followed):
                     self.take(item, feed.cursor)
         if head is None:  # it had ended already, and said so before it could be asked how long it is
             with self.lock:
-                self._events.clear()
-                self._before = 0
+                self._forget("", 0)
             with client.events.subscribe(self.topic, types=self.types, on_gap="yield", start="start") as feed:
                 closing(feed)
                 for item in feed:
@@ -75,10 +76,10 @@ class EventTail(Followed):
     def begin(self, head: Cursor, page: EventPage) -> None:
         """What is known so far is forgotten."""
         with self.lock:
-            self.epoch = head.epoch
-            self._events = deque(page.events, maxlen=KEPT)
             over = len(page.events) - KEPT
-            self._before = page.before if over <= 0 else page.events[over - 1].seq
+            self._forget(head.epoch, page.before if over <= 0 else page.events[over - 1].seq)
+            self._events.extend(page.events)
+            self._reached = head.seq
             self.moved()
 
     def take(self, item: AnyEvent | Gap, cursor: Cursor | None) -> None:
@@ -88,12 +89,21 @@ class EventTail(Followed):
                 self.epoch = cursor.epoch
             if isinstance(item, Gap):
                 self.lost += 1
+                if item.resume.epoch != item.lost_after.epoch or item.resume.seq < self._reached:
+                    self._forget(item.resume.epoch, item.resume.seq)  # the log of these events is no more
+            elif item.seq <= self._reached:
+                return
             else:
                 self.taken += 1
+                self._reached = item.seq
                 if len(self._events) == KEPT:
                     self._before = self._events[0].seq
                 self._events.append(item)
             self.moved()
+
+    def _forget(self, epoch: str, before: int) -> None:
+        self.epoch, self._before, self._reached = epoch, before, before
+        self._events.clear()
 
 
 def event_tail(following: Following, topic: str, types: tuple[str, ...]) -> EventTail:

@@ -1,25 +1,13 @@
-"""Which playbooks, runs, tasks and tools are looked for: what is typed and chosen above a list, applied to what is known."""
+"""Which playbooks, runs, tasks and tools are looked for: what is typed and chosen above a list, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, TypeVar
 
 from playcall.models import Playbook, Run, Task, Tool
 
-__all__ = ["PlaybookWish", "RunWish", "TaskWish", "ToolWish", "agents_of", "tags_of", "with_older"]
-
-
-class _Stored(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
-
-
-ItemT = TypeVar("ItemT", bound=_Stored)
+__all__ = ["PlaybookWish", "RunWish", "TaskWish", "ToolWish", "agents_of", "how_many", "tags_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +38,6 @@ class RunWish:
         return (self.status is None or run.status == self.status) and (
             self.playbook_id is None or run.playbook_id == self.playbook_id
         )
-
-
-def with_older(known: Sequence[ItemT], asked: Sequence[ItemT]) -> tuple[ItemT, ...]:
-    """What is known, which is current, and after it what the backend has found beside it; the newest first."""
-    there = {item.id for item in known}
-    items = [*known, *(item for item in asked if item.id not in there)]
-    return tuple(sorted(items, key=lambda item: (item.created_at, item.id), reverse=True))
 
 
 def tags_of(playbooks: Iterable[Playbook]) -> Sequence[str]:
@@ -95,3 +76,14 @@ class ToolWish:
         return (text in tool.name.casefold() or text in tool.description.casefold()) and (
             self.kind is None or tool.kind == self.kind
         )
+
+
+def how_many(found: int, noun: str, *, more: bool, shown: int) -> str:
+    """`1 run`, `300 runs, the newest 200 are shown`, `1,000 runs or more, the newest 200 are shown`
+
+    Args:
+        more: Whether there may be older ones that were not looked at.
+        shown: So many at most.
+    """
+    counted = f"{found:,} {noun}{'' if found == 1 else 's'}{' or more' if more else ''}"
+    return f"{counted}, the newest {shown} are shown" if found > shown else counted

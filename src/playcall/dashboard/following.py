@@ -97,6 +97,12 @@ class Followed(ABC):
             self.version += 1
             self._came.set()
 
+    def gone(self, error: PlaycallError) -> None:
+        """There is no such thing any more, or not for us: what is known of it is not to be shown."""
+        with self.lock:
+            self.ready, self.over = False, True
+            self.failed(error)
+
 
 FollowedT = TypeVar("FollowedT", bound=Followed)
 
@@ -129,29 +135,43 @@ class _Following:
             feed.close()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause = 0.0
         while not self._ended.is_set():
-            before = self.model.version
+            began_at = time.monotonic()
             try:
                 self.model.follow(self._client, self._closing)
-                return
+                break
             except (ClientClosedError, NotFoundError, TopicForbiddenError) as error:
-                self.model.failed(error)  # another try would find the same
-                self.model.over = True
+                self.model.gone(error)  # another try would find the same
                 return
             except PlaycallError as error:
-                if self.model.version != before:  # it went well for a while
-                    pause = FIRST_PAUSE_SECONDS
-                if isinstance(error, (AuthenticationError, RealtimeAuthError)):
-                    pause = REFUSED_PAUSE_SECONDS
                 self.model.failed(error)
+                pause = pause_after(error, lasted_seconds=time.monotonic() - began_at, before_seconds=pause)
             except Exception as error:
                 log.exception("a model of the dashboard stopped", extra={"event": "dashboard.follow_failed"})
                 self.model.failed(PlaycallError(f"this is not kept current any more: {type(error).__name__}: {error}"))
                 self.model.over = True
                 return
             self._ended.wait(pause)
-            pause = min(2 * pause, max(pause, LONGEST_PAUSE_SECONDS))
+        if self._ended.is_set():  # whoever still holds it is to ask for it anew
+            self.model.failed(PlaycallError("this is not kept current any more: it was let go"))
+
+
+def pause_after(error: PlaycallError, *, lasted_seconds: float, before_seconds: float) -> float:
+    """What to wait before the next try, in seconds.
+
+    A try that lasted longer than the longest pause went well for a while, and begins anew; else a fault that comes after
+    the first reading, again and again, would be asked for twice a second.
+
+    Args:
+        lasted_seconds: From the beginning of the try to the error.
+        before_seconds: The pause before this try; 0 for none.
+    """
+    if isinstance(error, (AuthenticationError, RealtimeAuthError)):
+        return REFUSED_PAUSE_SECONDS
+    if lasted_seconds > LONGEST_PAUSE_SECONDS:
+        return FIRST_PAUSE_SECONDS
+    return min(max(FIRST_PAUSE_SECONDS, 2 * before_seconds), LONGEST_PAUSE_SECONDS)
 
 
 class Following:

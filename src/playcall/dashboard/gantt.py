@@ -14,7 +14,6 @@ __all__ = ["COLOURS", "WINDOW", "Window", "duration", "gantt", "rows", "window_o
 
 WINDOW: Final = 25
 """Steps that are drawn at once."""
-NAME_CHARACTERS: Final = 40
 ROOM_FOR_TEXT: Final = 1.07
 """What is written after the longest bar stands within the chart."""
 LEAST_SECONDS: Final = 0.02
@@ -60,7 +59,7 @@ def rows(steps: Sequence[RunStep], now: datetime, *, first: int = 0) -> list[dic
 def _row(step: RunStep, now: datetime, zero: datetime, order: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "order": order,
-        "step": cut(step.id, NAME_CHARACTERS),
+        "step": step.id,  # whole, for it says which bar is whose; the axis cuts what is drawn of it
         "status": str(step.status),
         "from": None,
         "to": None,

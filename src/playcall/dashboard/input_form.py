@@ -152,7 +152,10 @@ def _same(one: object, other: object) -> bool:
 
 
 def read(fields: Sequence[Field], typed: Mapping[str, object]) -> Reading:
-    """What the fields hold as values to send. An empty field is not sent, so that the playbook's default holds."""
+    """What the fields hold as values to send.
+
+    An empty field is not sent, so that the default holds; but a text that has one is sent empty, for it was cleared.
+    """
     reading = Reading()
     for each in fields:
         given, value, problem = _value(each, typed.get(each.name))
@@ -217,7 +220,7 @@ def _list(spec: InputSpec, text: str) -> tuple[bool, object, str | None]:
     if text.startswith("["):
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return True, text, _json_problem(error)
     else:
         value = [line.strip() for line in text.splitlines() if line.strip()]
@@ -227,7 +230,7 @@ def _list(spec: InputSpec, text: str) -> tuple[bool, object, str | None]:
 def _object(spec: InputSpec, text: str) -> tuple[bool, object, str | None]:
     try:
         value: object = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return True, text, _json_problem(error)
     if not isinstance(value, dict):
         return True, text, 'has to be an object, such as {"key": "value"}'
@@ -237,11 +240,13 @@ def _object(spec: InputSpec, text: str) -> tuple[bool, object, str | None]:
 def _json_or_text(text: str) -> object:
     try:
         return cast("object", json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
-def _json_problem(error: ValueError) -> str:
+def _json_problem(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
     return f"not JSON: {error}"

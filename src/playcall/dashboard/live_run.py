@@ -16,10 +16,11 @@ from playcall.dashboard.errors_shown import errors_shown
 from playcall.dashboard.notices import forget, say, settle, show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.run_actions import Action, actions_for, do
-from playcall.dashboard.run_model import RunModel, run_model
+from playcall.dashboard.run_model import ARTIFACTS_KEPT, RunModel, run_model
 from playcall.dashboard.run_table import took
 from playcall.dashboard.showing import PLAYBOOKS, RUNS, ago, ready, show_status
-from playcall.errors import PlaycallError
+from playcall.dashboard.task_view import show_value
+from playcall.errors import PlaycallError, RequestError
 from playcall.models import LogLevel, Run, RunStatus
 from playcall.status import ConnectionState
 
@@ -36,24 +37,30 @@ ACTIONS: Final[tuple[tuple[Action, str, str], ...]] = (
     ("cancel", "Cancel", ":material/stop:"),
     ("retry", "Retry", ":material/replay:"),
 )
+# In the session, with the place after it: the idempotency key of a click; and that it was answered. Then the next click is
+# another command, once the page was seen again; a click before that, or after a lost answer, is the same one.
+COMMAND: Final = "playcall_command:"
+ANSWERED: Final = "playcall_answered:"
 
 
 def show_run(run_id: str) -> None:
     """What moves is drawn again and again until the run has ended."""
     model = run_model(following(), run_id)
     model.wait()
-    moving = not model.over
-    st.fragment(show_live, run_every=LIVE_SECONDS if moving else None)(model, moving)
+    ticking = not model.over
+    st.fragment(show_live, run_every=LIVE_SECONDS if ticking else None)(run_id, ticking)
 
 
 def act(action: Action, run: Run) -> None:
     place = f"run:{run.id}"
+    command: str = st.session_state.setdefault(COMMAND + place, uuid.uuid4().hex)
     try:
-        command: str = st.session_state.setdefault(f"playcall_command:{place}", uuid.uuid4().hex)
         said = do(client(), action, run, command=f"dashboard-{command}")
     except PlaycallError as error:
         say(place, error)
+        st.session_state[ANSWERED + place] = not (isinstance(error, RequestError) and error.may_have_happened)
         return
+    st.session_state[ANSWERED + place] = True
     if said.run_id is not None:
         say(f"run:{said.run_id}", said.sentence, "done")
         st.session_state["playcall_go_to_run"] = said.run_id
@@ -61,18 +68,23 @@ def act(action: Action, run: Run) -> None:
         say(place, said.sentence, "info" if said.good else "wrong")
 
 
-def show_live(model: RunModel, ticking: bool) -> None:
-    """Everything that moves, from what is known: nothing is asked of the backend for it."""
+def show_live(run_id: str, ticking: bool) -> None:
+    """Everything that moves, from what is known: nothing is asked of the backend for it.
+
+    Each tick asks for the model anew: the one of the tick before may have been let go.
+    """
     if (go_to := st.session_state.pop("playcall_go_to_run", None)) is not None:
         st.switch_page(RUNS, query_params={"run": go_to})
+    model = run_model(following(), run_id)
+    if model.over == ticking:  # nothing moves any more; or what had ended is read anew
+        settle(f"run:{run_id}")
+        st.rerun()
     run = model.run
     st.title("Runs" if run is None else plain(run.playbook_name))
-    if not ready(model) or run is None:
+    if not ready(model) or (run := model.run) is None:
         return
-    st.session_state.pop(f"playcall_command:run:{run.id}", None)
-    if ticking and model.over:
-        settle(f"run:{run.id}")
-        st.rerun()  # for the last time: nothing moves any more
+    if st.session_state.pop(ANSWERED + f"run:{run.id}", False):
+        st.session_state.pop(COMMAND + f"run:{run.id}", None)
     with st.container(key="playcall_head"):
         show_head(run)
     show_timeline(model, run)
@@ -131,9 +143,13 @@ def show_head(run: Run) -> None:
         )
 
 
+def window_key(run: Run) -> str:
+    return f"playcall_window:{run.id}"
+
+
 def show_timeline(model: RunModel, run: Run) -> None:
     steps = model.steps()
-    chosen: int | None = st.session_state.get("playcall_window")
+    chosen: int | None = st.session_state.get(window_key(run))
     window = gantt.window_of(steps, chosen)
     rows = gantt.rows(steps[window.start : window.end], run.ended_at or datetime.now(UTC), first=window.start)
     if rows:
@@ -142,21 +158,23 @@ def show_timeline(model: RunModel, run: Run) -> None:
         st.caption("No step is known yet.")
     if window.total > gantt.WINDOW:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Earlier steps", key="playcall_steps_back", on_click=move, args=(window.start - gantt.WINDOW,))
-            st.button("Later steps", key="playcall_steps_on", on_click=move, args=(window.end,))
+            st.button(
+                "Earlier steps", key="playcall_steps_back", on_click=move, args=(run, window.start - gantt.WINDOW)
+            )
+            st.button("Later steps", key="playcall_steps_on", on_click=move, args=(run, window.end))
             if chosen is not None:
-                st.button("Follow the run", key="playcall_steps_follow", on_click=move, args=(None,))
+                st.button("Follow the run", key="playcall_steps_follow", on_click=move, args=(run, None))
             st.caption(f"steps {window.start + 1:,} to {window.end:,} of {window.total:,}")
 
 
-def move(start: int | None) -> None:
-    st.session_state["playcall_window"] = None if start is None else max(0, start)
+def move(run: Run, start: int | None) -> None:
+    st.session_state[window_key(run)] = None if start is None else max(0, start)
 
 
 def show_steps(model: RunModel, run: Run) -> None:
     """The steps of the timeline's window, as text."""
     steps = model.steps()
-    window = gantt.window_of(steps, st.session_state.get("playcall_window"))
+    window = gantt.window_of(steps, st.session_state.get(window_key(run)))
     st.html(steps_view.as_html(steps[window.start : window.end], run.ended_at or datetime.now(UTC)))
 
 
@@ -190,20 +208,27 @@ def show_tasks(model: RunModel) -> None:
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
-def page_key(model: RunModel) -> str:
-    return f"playcall_log_page:{model.run_id}"
+def page_key(run_id: str, level: LogLevel) -> str:
+    return f"playcall_log_page:{run_id}:{level}"
 
 
-def read_earlier(model: RunModel, before: int, level: LogLevel) -> None:
-    place = f"logs:{model.run_id}"
+def read_earlier(run_id: str, epoch: str, before: int, level: LogLevel) -> None:
+    place = f"logs:{run_id}"
     forget(place)
     try:
         hidden = run_logs.hidden_below(level)
-        page = run_logs.earlier_lines(client(), model.run_id, model.epoch, before, hidden=hidden, want=LINES)
+        page = run_logs.earlier_lines(client(), run_id, epoch, before, hidden=hidden, want=LINES)
     except PlaycallError as error:
         say(place, error)
     else:
-        st.session_state[page_key(model)] = page
+        st.session_state[page_key(run_id, level)] = page
+
+
+def leave_page(run_id: str) -> None:
+    """Of all levels: whoever comes back to one follows the run again."""
+    forget(f"logs:{run_id}")
+    for level in run_logs.LEVELS:
+        st.session_state.pop(page_key(run_id, level), None)
 
 
 def show_logs(model: RunModel, controls: DeltaGenerator) -> None:
@@ -211,11 +236,11 @@ def show_logs(model: RunModel, controls: DeltaGenerator) -> None:
         level = LogLevel(
             st.segmented_control(
                 "Level", [str(each) for each in run_logs.LEVELS], default="debug", required=True, label_visibility="collapsed",
-                key="playcall_level", on_change=st.session_state.pop, args=(page_key(model), None),
+                key="playcall_level", on_change=leave_page, args=(model.run_id,),
             )
             or "debug"
         )  # fmt: skip
-        page: run_logs.LogPage | None = st.session_state.get(page_key(model))
+        page: run_logs.LogPage | None = st.session_state.get(page_key(model.run_id, level))
         if page is None:
             hidden = run_logs.hidden_below(level)
             lines = [line for line in model.lines() if line.level not in hidden]
@@ -228,12 +253,12 @@ def show_logs(model: RunModel, controls: DeltaGenerator) -> None:
         if before > 0:
             st.button(
                 "Earlier lines", key="playcall_earlier", icon=":material/arrow_upward:",
-                on_click=read_earlier, args=(model, before, level),
+                on_click=read_earlier, args=(model.run_id, model.epoch, before, level),
             )  # fmt: skip
         if page is not None:
             st.button(
                 "Newest lines", key="playcall_newest", icon=":material/arrow_downward:",
-                on_click=st.session_state.pop, args=(page_key(model), None),
+                on_click=leave_page, args=(model.run_id,),
             )  # fmt: skip
     show_notice(f"logs:{model.run_id}")
     with st.container(height=420, border=True, key="playcall_log", autoscroll=page is None):
@@ -251,16 +276,26 @@ def show_artifacts(model: RunModel) -> None:
     if not artifacts:
         st.caption("None yet.")
         return
-    if len(artifacts) > ARTIFACT_ROWS:
+    known = len(artifacts)
+    if known > ARTIFACT_ROWS:
         text = (st.text_input("Find", key="playcall_find_artifact", placeholder="part of a name") or "").casefold()
         artifacts = tuple(each for each in artifacts if text in each.name.casefold())
-        st.caption(f"{len(artifacts)} files; the first {ARTIFACT_ROWS} are shown")
+        st.caption(
+            f"{len(artifacts):,} files"
+            + (f", the first {ARTIFACT_ROWS} are shown" if len(artifacts) > ARTIFACT_ROWS else "")
+            + (f"; looked for among the first {ARTIFACTS_KEPT:,} of the run" if known == ARTIFACTS_KEPT else "")
+        )
     st.html(artifact_view.as_html(model.run_id, artifacts[:ARTIFACT_ROWS]))
 
 
 def show_values(run: Run) -> None:
+    if not run.inputs:
+        st.caption("It took no inputs.")
     for name, value in run.inputs.items():
         st.caption(plain(name))
-        st.code("" if value is None else str(value), language=None, wrap_lines=True)
-    st.caption("output")
-    st.code("none yet" if run.output is None else str(run.output), language=None, wrap_lines=True, height=300)
+        show_value(value)
+    if run.output is not None:
+        st.caption("output")
+        show_value(run.output)
+    else:
+        st.caption("It has no output yet." if run.ended_at is None else "It gave no output.")

@@ -32,7 +32,7 @@ def show_new() -> None:
             FormView(place, ()).clear()
     with st.expander("New task", icon=":material/add:"):
         known = collection.agents(following())
-        if not ready(known):
+        if not ready(known, ticking=False):
             return
         agents = {str(agent.id): agent for agent in known.items()}
         if not agents:
@@ -63,7 +63,7 @@ def _forms_of(agent: Agent, operation: str) -> tuple[FormView, FormView]:
 
 
 def _show_form(agent: Agent, operation: str) -> None:
-    if not ready(collection.tools(following())):
+    if not ready(collection.tools(following()), ticking=False):
         return
     parameters, about = _forms_of(agent, operation)
     with st.form("playcall_new_task", border=False, enter_to_submit=False):

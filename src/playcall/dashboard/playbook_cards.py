@@ -7,9 +7,8 @@ from typing import Final
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, following
-from playcall.dashboard.errors_shown import errors_shown
-from playcall.dashboard.finding import PlaybookWish, agents_of, tags_of, with_older
+from playcall.dashboard.connection import following
+from playcall.dashboard.finding import PlaybookWish, agents_of, how_many, tags_of
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import PLAYBOOKS, RUN, ready, show_tags
 from playcall.models import Playbook
@@ -19,24 +18,8 @@ __all__ = ["CARDS_SECONDS", "show_cards"]
 CARDS_SECONDS: Final = 2.0
 CARDS: Final = 30
 COLUMNS: Final = 3
-FOUND_AT_MOST: Final = 200
-# In the session: what was looked for, and what the backend found for it.
-FOUND: Final = "playcall_found_playbooks"
-
-
-def found(wish: PlaybookWish) -> tuple[Playbook, ...]:
-    """From what is known; where there are older ones, the backend is asked for them, once for each wish."""
-    known = collection.playbooks(following())
-    fitting = tuple(playbook for playbook in known.items() if wish.fits(playbook))
-    if not known.full or wish == PlaybookWish():
-        return fitting
-    asked: tuple[PlaybookWish, tuple[Playbook, ...]] | None = st.session_state.get(FOUND)
-    if asked is None or asked[0] != wish:
-        listed = client().playbooks.list(
-            text=wish.text or None, tag=wish.tag, agent=wish.agent, newest_first=True, max_items=FOUND_AT_MOST
-        )
-        asked = st.session_state[FOUND] = (wish, tuple(listed))
-    return with_older(fitting, asked[1])
+TEXT_CHARACTERS: Final = 200
+"""Of what is searched for; the backend takes no more."""
 
 
 @st.fragment(run_every=CARDS_SECONDS)
@@ -48,26 +31,33 @@ def show_cards() -> None:
     everything = known.items()
     wish = PlaybookWish(
         text.text_input(
-            "Search", key="playcall_find", placeholder="name or description", icon=":material/search:", live=True
+            "Search",
+            max_chars=TEXT_CHARACTERS,
+            key="playcall_find",
+            placeholder="name or description",
+            icon=":material/search:",
+            live=True,
         )
         or "",
         by_tag.selectbox("Tag", tags_of(everything), index=None, key="playcall_tag", placeholder="any"),
         by_agent.selectbox("Agent", agents_of(everything), index=None, key="playcall_agent", placeholder="any"),
     )
-    with errors_shown():
-        playbooks = found(wish)
-        many = len(playbooks)
-        st.caption(f"{many:,} playbook{'' if many == 1 else 's'}")
-        shown: int = st.session_state.setdefault("playcall_cards", CARDS)
-        for start in range(0, min(many, shown), COLUMNS):
-            for column, playbook in zip(st.columns(COLUMNS), playbooks[start : start + COLUMNS], strict=False):
-                with column:
-                    show_card(playbook)
-        if many > shown and st.button(f"Show {min(CARDS, many - shown)} more", key="playcall_more"):
-            st.session_state["playcall_cards"] = shown + CARDS
-            st.rerun(scope="fragment")
-        if not everything:
-            st.info("There is no playbook yet. Open «New playbook» above to create one.", icon=":material/menu_book:")
+    found = collection.playbooks(following(), wish)
+    if found is not known and not ready(found):
+        return
+    playbooks = [playbook for playbook in found.items() if wish.fits(playbook)]
+    many = len(playbooks)
+    shown: int = st.session_state.setdefault("playcall_cards", CARDS)
+    st.caption(how_many(many, "playbook", more=found.full, shown=shown))
+    for start in range(0, min(many, shown), COLUMNS):
+        for column, playbook in zip(st.columns(COLUMNS), playbooks[start : start + COLUMNS], strict=False):
+            with column:
+                show_card(playbook)
+    if many > shown and st.button(f"Show {min(CARDS, many - shown)} more", key="playcall_more"):
+        st.session_state["playcall_cards"] = shown + CARDS
+        st.rerun(scope="fragment")
+    if not everything:
+        st.info("There is no playbook yet. Open «New playbook» above to create one.", icon=":material/menu_book:")
 
 
 def show_card(playbook: Playbook) -> None:

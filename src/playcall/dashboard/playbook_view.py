@@ -9,6 +9,7 @@ import streamlit as st
 from playcall.dashboard import collection
 from playcall.dashboard.connection import client, following
 from playcall.dashboard.drawing import graph, table
+from playcall.dashboard.finding import RunWish, how_many
 from playcall.dashboard.new_playbook import PLACE
 from playcall.dashboard.notices import say
 from playcall.dashboard.plain import plain
@@ -123,13 +124,13 @@ def show_inputs(playbook: Playbook) -> None:
 
 @st.fragment(run_every=CARDS_SECONDS)
 def show_runs_of(playbook_id: str) -> None:
-    known = collection.runs(following())
-    if not ready(known):
+    wish = RunWish(playbook_id=playbook_id)
+    found = collection.runs(following(), wish)
+    if not ready(found):
         return
-    runs = [run for run in known.items() if run.playbook_id == playbook_id][:RUNS_SHOWN]
-    if not runs:
-        st.caption("None yet.")
-    for run in runs:
+    runs = [run for run in found.items() if wish.fits(run)]
+    st.caption(how_many(len(runs), "run", more=found.full, shown=RUNS_SHOWN) if runs else "None yet.")
+    for run in runs[:RUNS_SHOWN]:
         with st.container(horizontal=True, vertical_alignment="center"):
             show_status(run.status)
             st.page_link(RUNS, label=plain(str(run.id)), query_params={"run": run.id})

@@ -8,21 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from playcall import Playcall
+from playcall.dashboard.deletion import until_deleted
 from playcall.dashboard.event_log import earlier_events
 from playcall.dashboard.following import Closable, Followed, Following
+from playcall.dashboard.json_view import SHOWN_CHARACTERS, as_text
 from playcall.dashboard.plain import cut
 from playcall.dashboard.run_logs import LogPage, log_line, newest_lines
 from playcall.models import AnyEvent, Artifact, Cursor, LogLine, Run, RunStep, Task
-from playcall.models.event import (
-    RunArtifactData,
-    RunData,
-    RunLogData,
-    RunStepData,
-    TaskData,
-    TaskDeletedData,
-    TaskProgressData,
-)
-from playcall.models.topic import run_topic
+from playcall.models.event import RunArtifactData, RunData, RunLogData, RunStepData, TaskData, TaskProgressData
+from playcall.models.topic import RUNS, run_topic
 from playcall.services.run_service import RunSnapshot
 
 __all__ = ["RunModel", "run_model"]
@@ -31,7 +25,9 @@ TASKS_KEPT: Final = 500
 LINES_KEPT: Final = 2_000
 ARTIFACTS_KEPT: Final = 2_000
 VALUE_CHARACTERS: Final = 2_000
-"""What is kept of an output, to be shown."""
+"""What is kept of a step's or task's output, and of a line."""
+RUN_VALUE_CHARACTERS: Final = SHOWN_CHARACTERS + 1
+"""What is kept of the run's own values: one more than is shown, so that it is seen whether that is all of it."""
 
 
 class RunModel(Followed):
@@ -90,18 +86,25 @@ class RunModel(Followed):
                     self.replace_artifacts(client.runs.artifacts(self.run_id, max_items=ARTIFACTS_KEPT))
                 else:
                     self.take(item)
-        with self.lock:
-            self.over = self.run is not None and self.run.ended_at is not None
-            self.version += 1
+        if self.run is not None and self.run.ended_at is not None:
+            # The event of the end has the beginning of a large output only.
+            until_deleted(client, RUNS, self.run_id, lambda: self.end(client.runs.get(self.run_id)), closing)
 
     def begin(self, run: Run, cursor: Cursor) -> None:
         with self.lock:
-            self.run = _shortened(run)
+            self.run = _shortened_run(run)
             self.epoch = cursor.epoch
             self.moved()
 
+    def end(self, run: Run) -> None:
+        """As it was read, after its last event."""
+        with self.lock:
+            self.run = _shortened_run(run)
+            self.over = True
+            self.moved()
+
     def replace_steps(self, steps: Iterable[RunStep]) -> None:
-        read = {str(step.id): _shortened(step) for step in steps}
+        read = {str(step.id): _shortened_step(step) for step in steps}
         with self.lock:
             self._steps = read
             self.moved()
@@ -140,14 +143,13 @@ class RunModel(Followed):
         with self.lock:
             match event.data:
                 case RunData(run=run):
-                    self.run = _shortened(run)
+                    # Large inputs are not whole in an event; and they stay what they were.
+                    inputs = run.inputs if self.run is None else self.run.inputs
+                    self.run = _shortened_run(run).model_copy(update={"inputs": inputs})
                 case RunStepData(step=step):
-                    self._steps[str(step.id)] = _shortened(step)
+                    self._steps[str(step.id)] = _shortened_step(step)
                 case TaskData(task=task):
                     self._take_task(task)
-                case TaskDeletedData(task_id=key):
-                    self._tasks.pop(key, None)
-                    self._progress.pop(key, None)
                 case TaskProgressData() as progress:
                     known = self._tasks.get(progress.task_id)
                     if known is not None and known.ended_at is None:
@@ -189,11 +191,18 @@ def run_model(following: Following, run_id: str) -> RunModel:
     return following.look(f"run:{run_id}", lambda: RunModel(run_id))
 
 
-def _shortened(held: Any) -> Any:  # Any: a run or a step, of which the same comes back
-    update: dict[str, Any] = {"output": _short(held.output)}
-    if isinstance(held, Run):
-        update["inputs"] = {name: _short(value) for name, value in held.inputs.items()}
-    return held.model_copy(update=update)
+def _shortened_run(run: Run) -> Run:
+    """Its values as text."""
+
+    def short(value: object) -> str:
+        return as_text(value, RUN_VALUE_CHARACTERS)[0]
+
+    inputs = {name: short(value) for name, value in run.inputs.items()}
+    return run.model_copy(update={"inputs": inputs, "output": None if run.output is None else short(run.output)})
+
+
+def _shortened_step(step: RunStep) -> RunStep:
+    return step.model_copy(update={"output": _short(step.output)})
 
 
 def _shortened_task(task: Task) -> Task:

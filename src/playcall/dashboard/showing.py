@@ -14,7 +14,6 @@ from playcall.dashboard.plain import cut, plain
 
 __all__ = [
     "AGENTS",
-    "EVENTS",
     "PLAYBOOKS",
     "RUN",
     "RUNS",
@@ -36,9 +35,9 @@ RUNS: Final = "runs.py"
 AGENTS: Final = "agents.py"
 TASKS: Final = "tasks.py"
 TOOLS: Final = "tools.py"
-EVENTS: Final = "events.py"
 
 TAGS_SHOWN: Final = 8
+LOOK_AGAIN_SECONDS: Final = 1.0
 _TAG: Final = (
     "display:inline-block;margin:0 .4rem .2rem 0;padding:.05rem .5rem;border-radius:.6rem;font-size:.8rem;"
     "background:rgba(112,72,232,.12);color:#6741d9"
@@ -93,8 +92,13 @@ def show_tags(tags: list[str]) -> None:
         st.html("".join(f"<span style='{_TAG}'>{escape(cut(tag, 40))}</span>" for tag in tags[:TAGS_SHOWN]))
 
 
-def ready(model: Followed) -> bool:
-    """Whether there is something to show; if not, says why, or that it is on its way. The fragment around it ticks on."""
+def ready(model: Followed, *, ticking: bool = True) -> bool:
+    """Whether there is something to show; if not, says why, or that it is on its way.
+
+    Args:
+        ticking: Whether a fragment around it draws it again by itself. If not, the page is, once more is known.
+    """
+    version = model.version
     if model.wait():
         if model.error is not None:
             st.caption(f":orange[:material/sync_problem: Not current: {plain(model.error.message)}]")
@@ -103,7 +107,16 @@ def ready(model: Followed) -> bool:
         show_error(model.error)
     else:
         st.caption(":material/hourglass: Waiting for the backend …")
+    if not ticking and not model.over:
+        _look_again(model, version)
     return False
+
+
+@st.fragment(run_every=LOOK_AGAIN_SECONDS)
+def _look_again(model: Followed, version: int) -> None:
+    """It moves as well when it is let go: the page then asks for it anew."""
+    if model.version != version:
+        st.rerun()
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:

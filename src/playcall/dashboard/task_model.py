@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from playcall import Playcall
+from playcall.dashboard.deletion import until_deleted
 from playcall.dashboard.event_log import earlier_events, head_of
 from playcall.dashboard.following import Closable, Followed, Following
 from playcall.models import AnyEvent, Task
-from playcall.models.event import TaskData, TaskDeletedData, TaskOutputDeltaData, TaskProgressData
-from playcall.models.topic import task_topic
+from playcall.models.event import TaskData, TaskOutputDeltaData, TaskProgressData
+from playcall.models.topic import TASKS, task_topic
 from playcall.realtime.items import Gap
 
 __all__ = ["TaskModel", "task_model"]
@@ -28,42 +29,50 @@ class TaskModel(Followed):
         self.task: Task | None = None
         self.progress: TaskProgressData | None = None
         self.text = ""
-        self._round = -1
+        self._round: int = -1
         self._written = 0
         """Characters of the round so far, also those that are no longer kept."""
 
     def follow(self, client: Playcall, closing: Callable[[Closable], None]) -> None:
-        task = client.tasks.get(self.task_id)
-        self.replace(task)
-        if task.ended_at is None:
+        def read() -> None:
+            self.replace(client.tasks.get(self.task_id))
+
+        read()
+        if not self.ended():
             # What happened before the subscription stood is seen by reading it once more.
             with client.events.subscribe(task_topic(self.task_id), on_gap="yield") as feed:
                 closing(feed)
-                self.replace(client.tasks.get(self.task_id))
-                self._take_last_progress(client)
+                read()
+                self.take_last_progress(client)
                 for item in feed:
                     if isinstance(item, Gap):
-                        self.replace(client.tasks.get(self.task_id))
+                        read()
                     else:
                         self.take(item)
-                    if self.over:
+                    if self.ended():
                         break
-        with self.lock:
-            self.over = True
-            self.version += 1
+        if self.ended():
+            until_deleted(client, TASKS, self.task_id, read, closing)
 
-    def _take_last_progress(self, client: Playcall) -> None:
+    def ended(self) -> bool:
+        """An event may have said so, which has the beginning of a large output only: it is over when it was read."""
+        with self.lock:
+            return self.task is not None and self.task.ended_at is not None
+
+    def take_last_progress(self, client: Playcall) -> None:
         """What it said last of how far it is: it may not say more for a long while."""
         topic = task_topic(self.task_id)
         head = head_of(client, topic)
         if head is not None:
-            page = earlier_events(client, topic, head.epoch, head.seq, types=["task.progress"], want=1, spans=1)
+            page = earlier_events(client, topic, head.epoch, head.seq, types=["task.progress"], want=1)
             for event in page.events[-1:]:
                 self.take(event)
 
     def replace(self, task: Task) -> None:
+        """As it was read."""
         with self.lock:
             self._take_task(task)
+            self.over = self.ended()
             self.moved()
 
     def take(self, event: AnyEvent) -> None:
@@ -76,8 +85,6 @@ class TaskModel(Followed):
                     self.progress = progress
                 case TaskOutputDeltaData() as delta:
                     self._take_text(delta)
-                case TaskDeletedData():
-                    self.over = True
                 case _:
                     return
             self.moved()
@@ -87,7 +94,7 @@ class TaskModel(Followed):
             return
         self.task = task
         if task.ended_at is not None:
-            self.over, self.progress, self.text = True, None, ""
+            self.progress, self.text = None, ""
 
     def _take_text(self, delta: TaskOutputDeltaData) -> None:
         if delta.round != self._round or delta.offset == 0:

@@ -9,10 +9,9 @@ from typing import Final
 import streamlit as st
 
 from playcall.dashboard import collection
-from playcall.dashboard.connection import client, following
+from playcall.dashboard.connection import following
 from playcall.dashboard.drawing import clickable
-from playcall.dashboard.errors_shown import errors_shown
-from playcall.dashboard.finding import TaskWish, with_older
+from playcall.dashboard.finding import TaskWish, how_many
 from playcall.dashboard.gantt import duration
 from playcall.dashboard.plain import cut
 from playcall.dashboard.showing import TASKS, ago, ready
@@ -22,27 +21,10 @@ __all__ = ["GO", "go_where_it_was_clicked", "show_rows", "show_table"]
 
 TABLE_SECONDS: Final = 2.0
 TABLE_ROWS: Final = 200
-FOUND_AT_MOST: Final = 200
 HIGH_ROWS: Final = 15
 HEIGHT_PIXELS: Final = 600
-# In the session: the task to go to; and what was looked for, with what the backend found for it.
+# In the session: the task to go to.
 GO: Final = "playcall_go_to_task"
-FOUND: Final = "playcall_found_tasks"
-
-
-def _found(wish: TaskWish) -> tuple[Task, ...]:
-    """From what is known; where there are older ones, the backend is asked for them, once for each wish."""
-    known = collection.tasks(following())
-    fitting = tuple(task for task in known.items() if wish.fits(task))
-    if not known.full or wish == TaskWish():
-        return fitting
-    asked: tuple[TaskWish, tuple[Task, ...]] | None = st.session_state.get(FOUND)
-    if asked is None or asked[0] != wish:
-        listed = client().tasks.list(
-            status=wish.status, agent=wish.agent_id, run=wish.run_id, newest_first=True, max_items=FOUND_AT_MOST
-        )
-        asked = st.session_state[FOUND] = (wish, tuple(listed))
-    return with_older(fitting, asked[1])
 
 
 @st.fragment(run_every=TABLE_SECONDS)
@@ -62,14 +44,15 @@ def show_table() -> None:
         ),
         (by_run.text_input("Run", key="playcall_task_run", placeholder="run_…, its id") or "").strip() or None,
     )
-    with errors_shown():
-        tasks = _found(wish)
-        many = f"{len(tasks):,} task{'' if len(tasks) == 1 else 's'}"
-        st.caption(many + (f", the newest {TABLE_ROWS} are shown" if len(tasks) > TABLE_ROWS else ""))
-        if not tasks:
-            return
-        show_rows(tasks[:TABLE_ROWS], key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}")
-        st.caption("Click a row to open the task.")
+    found = collection.tasks(following(), wish)
+    if found is not known and not ready(found):
+        return
+    tasks = [task for task in found.items() if wish.fits(task)]
+    st.caption(how_many(len(tasks), "task", more=found.full, shown=TABLE_ROWS))
+    if not tasks:
+        return
+    show_rows(tasks[:TABLE_ROWS], key=f"playcall_tasks:{wish.status}:{wish.agent_id}:{wish.run_id}")
+    st.caption("Click a row to open the task.")
 
 
 def go_where_it_was_clicked() -> None:

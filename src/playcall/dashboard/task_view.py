@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from playcall.dashboard.connection import client
+from playcall.dashboard.connection import client, following
 from playcall.dashboard.gantt import duration
 from playcall.dashboard.json_view import SHOWN_CHARACTERS, as_text
 from playcall.dashboard.notices import say, settle, show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import AGENTS, RUNS, TASKS, ago, ready, show_status
 from playcall.dashboard.task_actions import cancel
-from playcall.dashboard.task_model import TaskModel
+from playcall.dashboard.task_model import TaskModel, task_model
 from playcall.errors import PlaycallError
 from playcall.models import Task, TaskStatus
 
@@ -26,21 +26,24 @@ TALL_LINES = 24
 TALL_PIXELS = 420
 
 
-def show_live_task(model: TaskModel, *, alone: bool) -> None:
+def show_live_task(task_id: str, *, alone: bool) -> None:
     """Ticks for as long as the task goes on. `alone`: on its own page, with its title and parameters."""
-    moving = not model.over
-    st.fragment(_tick, run_every=LIVE_SECONDS if moving else None)(model, moving, alone)
+    model = task_model(following(), task_id)
+    model.wait()
+    ticking = not model.over
+    st.fragment(_tick, run_every=LIVE_SECONDS if ticking else None)(task_id, ticking, alone)
 
 
-def _tick(model: TaskModel, ticking: bool, alone: bool) -> None:
+def _tick(task_id: str, ticking: bool, alone: bool) -> None:
+    """Each asks for the model anew: the one of the tick before may have been let go."""
+    model = task_model(following(), task_id)
+    if model.over == ticking:  # nothing moves any more; or what had ended is read anew
+        settle(_place(task_id))
+        st.rerun()
     if alone:  # here, since a page may be there before its task is
         st.title("Tasks" if model.task is None else plain(cut(model.task.operation, TITLE_CHARACTERS)))
-    if not ready(model) or (task := model.task) is None:
-        return
-    if ticking and model.over:
-        settle(_place(task))
-        st.rerun()  # for the last time: nothing moves any more
-    show_task(task, model, alone=alone)
+    if ready(model) and (task := model.task) is not None:
+        show_task(task, model, alone=alone)
 
 
 def show_task(task: Task, model: TaskModel, *, alone: bool) -> None:
@@ -62,7 +65,7 @@ def show_task(task: Task, model: TaskModel, *, alone: bool) -> None:
         st.progress(max(0.0, share), text=plain(f"{progress.done:,g}{of} {progress.message}"))
     if task.ended_at is None and task.run_id is None:  # a run's is cancelled with the run
         st.button("Cancel", key=f"playcall_cancel:{task.id}", icon=":material/stop:", on_click=_cancel, args=(task,))
-    show_notice(_place(task))
+    show_notice(_place(task.id))
     if task.error is not None and task.status != TaskStatus.CANCELLED:
         st.error(plain(f"{task.error.code}: {cut(task.error.message, ERROR_CHARACTERS)}"), icon=":material/error:")
     if model.text:
@@ -105,10 +108,10 @@ def _cancel(task: Task) -> None:
     try:
         said = cancel(client(), task.id)
     except PlaycallError as error:
-        say(_place(task), error)
+        say(_place(task.id), error)
     else:
-        say(_place(task), said.sentence, "info" if said.good else "wrong")
+        say(_place(task.id), said.sentence, "info" if said.good else "wrong")
 
 
-def _place(task: Task) -> str:
-    return f"task:{task.id}"
+def _place(task_id: str) -> str:
+    return f"task:{task_id}"

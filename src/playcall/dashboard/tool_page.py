@@ -15,9 +15,8 @@ from playcall.dashboard.parameter_view import as_html as parameters_as_html
 from playcall.dashboard.plain import plain
 from playcall.dashboard.schema_form import fields_of_schema, parameters_of, read_parameters
 from playcall.dashboard.showing import TOOLS, ago
-from playcall.dashboard.task_model import task_model
 from playcall.dashboard.task_view import show_live_task, show_value
-from playcall.errors import InvalidRequestError, NotFoundError, PlaycallError
+from playcall.errors import InvalidRequestError, NotFoundError, PlaycallError, RequestError
 from playcall.models import Tool, ToolHealth, ToolKind, ToolResult
 
 __all__ = ["ALL", "show_tool"]
@@ -27,7 +26,8 @@ ALL: Final = "tools"
 PARAMETER_ROWS: Final = 200
 WAIT_SECONDS: Final = 3.0
 """What a click on «Try it» waits; what takes longer is followed as the task that it is."""
-# In the session: it has been sent. The form is done when it is seen again, for a click before that is the same command.
+# In the session: the form by which it was tried, and answered. It is done when it is seen again: a click before that, or
+# after a lost answer, is the same command.
 TRIED: Final = "playcall_tool_tried"
 
 ICONS: Final[dict[str, str]] = {
@@ -76,9 +76,13 @@ def show_head(tool: Tool) -> None:
         st.code(f"{tool.method or 'POST'} {tool.url}", language=None, wrap_lines=True)
     if tool.implementation is not None:
         st.code(tool.implementation, language=None)
-    health: ToolHealth | None = st.session_state.get(f"playcall_health:{tool.id}")
+    health: ToolHealth | None = st.session_state.get(health_key(tool))
     if health is not None:
         show_health(health)
+
+
+def health_key(tool: Tool) -> str:
+    return f"playcall_health:{tool.id}"
 
 
 def show_health(health: ToolHealth) -> None:
@@ -91,8 +95,10 @@ def show_health(health: ToolHealth) -> None:
 
 
 def check_health(tool: Tool) -> None:
+    forget(place_of(tool))
+    st.session_state.pop(health_key(tool), None)
     try:
-        st.session_state[f"playcall_health:{tool.id}"] = client().tools.health(tool.id)
+        st.session_state[health_key(tool)] = client().tools.health(tool.id)
     except PlaycallError as error:
         say(place_of(tool), error)
 
@@ -155,8 +161,8 @@ def show_try(tool: Tool) -> None:
                 show_value(result.output)
             else:
                 st.caption("It takes longer, and goes on as a task.")
-                show_live_task(task_model(following(), str(result.task_id)), alone=False)
-    if TRIED in st.session_state:
+                show_live_task(str(result.task_id), alone=False)
+    if st.session_state.get(TRIED) == form.place:
         del st.session_state[TRIED]
         form.done()
 
@@ -172,7 +178,6 @@ def try_form(tool: Tool) -> FormView:
 def try_it(tool: Tool) -> None:
     place = place_of(tool)
     forget(place)
-    st.session_state[TRIED] = True
     st.session_state.pop(result_key(tool), None)
     form = try_form(tool)
     values = form.read(read_parameters)
@@ -186,5 +191,8 @@ def try_it(tool: Tool) -> None:
         form.refused(error, place, within=("body", "parameters"))
     except PlaycallError as error:
         say(place, error)
+        if not (isinstance(error, RequestError) and error.may_have_happened):
+            st.session_state[TRIED] = form.place
     else:
         st.session_state[result_key(tool)] = result
+        st.session_state[TRIED] = form.place

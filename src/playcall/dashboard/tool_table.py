@@ -9,7 +9,7 @@ import streamlit as st
 from playcall.dashboard import collection
 from playcall.dashboard.connection import following
 from playcall.dashboard.drawing import clickable
-from playcall.dashboard.finding import ToolWish
+from playcall.dashboard.finding import ToolWish, how_many
 from playcall.dashboard.plain import cut
 from playcall.dashboard.schema_form import parameters_of
 from playcall.dashboard.showing import TOOLS, ready
@@ -44,8 +44,7 @@ def show_table() -> None:
         ),
     )
     tools = [tool for tool in everything if wish.fits(tool)]
-    many = f"{len(tools):,} tool{'' if len(tools) == 1 else 's'}"
-    st.caption(many + (f", the newest {TABLE_ROWS} are shown" if len(tools) > TABLE_ROWS else ""))
+    st.caption(how_many(len(tools), "tool", more=known.full, shown=TABLE_ROWS))
     shown = sorted(tools[:TABLE_ROWS], key=lambda each: (_kind_order(each), each.name.casefold()))
     if shown:
         clickable(

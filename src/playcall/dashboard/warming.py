@@ -31,8 +31,10 @@ async def warm(app: st.App) -> AsyncGenerator[dict[str, Any] | None]:  # Any: St
     try:
         yield None
     finally:
-        await warming
-        await asyncio.to_thread(connection.close)
+        try:
+            await warming
+        finally:
+            await asyncio.to_thread(connection.close)
 
 
 def _warm() -> None:

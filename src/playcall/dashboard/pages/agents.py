@@ -47,7 +47,7 @@ def show_new() -> None:
     if st.session_state.pop(MADE, False):
         form.clear()
     with st.expander("New agent", icon=":material/add:", expanded=bool(form.problems)):
-        if not ready(collection.tools(following())):
+        if not ready(collection.tools(following()), ticking=False):
             return
         with st.form("playcall_new_agent", border=False, enter_to_submit=False):
             form.show("Not created: see what is said at the fields.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 import streamlit as st
@@ -18,45 +19,61 @@ from playcall.errors import PlaycallError
 from playcall.event_words import words_of
 from playcall.models import AnyEvent
 
-PLACE = "events"
 TAIL_SECONDS = 1.0
 ROWS = 200
 WORDS_CHARACTERS = 200
 TABLE_PIXELS = 430
 HIGH_ROWS = 11
-# In the session: what is looked at instead of the live tail, with how many had come by then; and the event that is open.
+# In the session: what is looked at instead of the live tail; and the topic that is chosen.
 HELD = "playcall_events_held"
-OPEN = "playcall_event_open"
 TOPIC = "playcall_topic"
 
 
-def hold(page: EventPage, taken: int) -> None:
-    st.session_state[HELD] = page, taken
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A page of what is followed, and the event of it that is open; `taken` is how many had come by then."""
+
+    topic: str
+    types: tuple[str, ...]
+    epoch: str
+    page: EventPage
+    taken: int
+    opened: AnyEvent | None = None
+
+    @property
+    def place(self) -> str:
+        """Where is said what came of a click."""
+        return f"events:{self.topic}:{' '.join(self.types)}"
+
+
+def held_of(topic: str, types: tuple[str, ...]) -> Seen | None:
+    """What was held for another topic is none of this one's."""
+    held: Seen | None = st.session_state.get(HELD)
+    return held if held is not None and (held.topic, held.types) == (topic, types) else None
+
+
+def hold(seen: Seen) -> None:
+    st.session_state[HELD] = seen
 
 
 def go_on() -> None:
-    forget(PLACE)
-    st.session_state.pop(HELD, None)
-    st.session_state.pop(OPEN, None)
+    held: Seen | None = st.session_state.pop(HELD, None)
+    if held is not None:
+        forget(held.place)
 
 
-def read_earlier(tail: EventTail, page: EventPage, taken: int) -> None:
-    forget(PLACE)
+def read_earlier(seen: Seen) -> None:
+    forget(seen.place)
     try:
-        earlier = earlier_events(client(), tail.topic, tail.epoch, page.before, types=tail.types, want=ROWS)
+        earlier = earlier_events(
+            client(), seen.topic, seen.epoch, seen.page.before, types=seen.types or None, want=ROWS
+        )
     except PlaycallError as error:
-        say(PLACE, error)
+        say(seen.place, error)
         return
-    hold(earlier, taken)
-    st.session_state.pop(OPEN, None)
+    hold(replace(seen, page=earlier, opened=None))
     if not earlier.events:
-        say(PLACE, "Nothing older is kept that matches.")
-
-
-def open_event(event: AnyEvent, page: EventPage, taken: int) -> None:
-    """The tail stands still meanwhile: otherwise the row that was clicked would move away."""
-    hold(page, taken)
-    st.session_state[OPEN] = event
+        say(seen.place, "Nothing older is kept that matches.")
 
 
 def choose_topic() -> None:
@@ -90,19 +107,20 @@ def show_tail(topic: str, types: tuple[str, ...]) -> None:
     tail = event_tail(following(), topic, types)
     if not ready(tail):
         return
-    held: tuple[EventPage, int] | None = st.session_state.get(HELD)
-    page, taken = held if held is not None else (tail.page(), tail.taken)
-    show_controls(tail, page, taken, is_held=held is not None)
-    show_notice(PLACE)
-    shown = page.events[::-1][:ROWS]
+    held = held_of(topic, types)
+    seen = held or Seen(topic, types, tail.epoch, tail.page(), tail.taken)
+    show_controls(tail, seen, is_held=held is not None)
+    show_notice(seen.place)
+    shown = seen.page.events[::-1][:ROWS]
     if not shown:
         st.caption("No events yet: they are shown as they come.")
         return
     clickable(
         [row(event) for event in shown],
         [str(number) for number in range(len(shown))],
-        lambda number: open_event(shown[int(number)], page, taken),
-        key=f"playcall_events:{topic}:{' '.join(types)}:{'' if held is None else page.before}",
+        # The tail stands still meanwhile: otherwise the row that was clicked would move away.
+        lambda number: hold(replace(seen, opened=shown[int(number)])),
+        key=f"playcall_events:{topic}:{' '.join(types)}:{'' if held is None else held.page.before}",
         columns={
             "place": st.column_config.NumberColumn(width="small", format="%d"),
             "time": st.column_config.TextColumn("time (UTC)", width="small"),
@@ -110,33 +128,33 @@ def show_tail(topic: str, types: tuple[str, ...]) -> None:
         },
         height=TABLE_PIXELS if len(shown) > HIGH_ROWS else None,
     )
-    opened: AnyEvent | None = st.session_state.get(OPEN)
-    if opened is not None:
-        show_event(opened)
+    if seen.opened is not None:
+        show_event(seen.opened)
     else:
         st.caption("Click a row to see all of the event.")
 
 
-def show_controls(tail: EventTail, page: EventPage, taken: int, *, is_held: bool) -> None:
+def show_controls(tail: EventTail, seen: Seen, *, is_held: bool) -> None:
+    older = replace(seen, page=before_shown(seen.page))
     with st.container(horizontal=True, vertical_alignment="center"):
         if is_held:
             st.button("Continue", key="playcall_continue", icon=":material/play_arrow:", on_click=go_on)
         elif not tail.over:
-            st.button("Pause", key="playcall_pause", icon=":material/pause:", on_click=hold, args=(page, taken))
+            st.button("Pause", key="playcall_pause", icon=":material/pause:", on_click=hold, args=(seen,))
         st.button(
             "Earlier events", key="playcall_earlier", icon=":material/arrow_upward:", on_click=read_earlier,
-            args=(tail, before_shown(page), taken), disabled=before_shown(page).before <= 0 or not tail.epoch,
+            args=(older,), disabled=older.page.before <= 0 or not seen.epoch,
         )  # fmt: skip
-        newer = tail.taken - taken
+        newer = tail.taken - seen.taken
         if is_held:
-            state = ":orange-badge[:material/pause: paused]" + (f" {newer:,} newer" if newer else "")
+            state = ":orange-badge[:material/pause: paused]" + (f" {newer:,} newer" if newer > 0 else "")
         elif tail.over:
             state = ":gray-badge[:material/done_all: the topic has ended]"
         else:
             state = ":green-badge[:material/sensors: live]"
         st.markdown(state, width="content")
         lost = "" if not tail.lost else f" · lost for good {tail.lost} times"
-        st.caption(f"{min(len(page.events), ROWS):,} events shown · {tail.taken:,} came while watched{lost}")
+        st.caption(f"{min(len(seen.page.events), ROWS):,} events shown · {tail.taken:,} came while watched{lost}")
 
 
 def before_shown(page: EventPage) -> EventPage:

@@ -73,7 +73,7 @@ if LEFT in st.session_state:
 st.title("Run")
 known = collection.playbooks(following())
 wanted = st.query_params.get("playbook")
-if ready(known):
+if ready(known, ticking=False):
     names = {str(each.id): each.name for each in known.items()}
     with errors_shown():
         playbook = None

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from playcall.dashboard.connection import following
 from playcall.dashboard.new_task import PLACE, show_new
 from playcall.dashboard.notices import show_notice
 from playcall.dashboard.showing import TASKS, wanted
-from playcall.dashboard.task_model import task_model
 from playcall.dashboard.task_table import show_table
 from playcall.dashboard.task_view import show_live_task
 
 
 def show_one(task_id: str) -> None:
     st.page_link(TASKS, label="All tasks", icon=":material/arrow_back:")
-    model = task_model(following(), task_id)
-    model.wait()
     with st.container(key="task"):
-        show_live_task(model, alone=True)
+        show_live_task(task_id, alone=True)
 
 
 if (asked_for := wanted("task")) is not None:
