@@ -217,12 +217,13 @@ class _FeedBase(Generic[ItemT]):
         if self._closed:  # by another thread, which has not seen these items
             self._items = iter(())
 
-    def next_in_hand(self) -> ItemT | None:
-        """The next item, None where it has to be waited for; the one before it counts as processed."""
+    def in_hand(self) -> Iterator[ItemT]:
+        """The item in hand, and those that need not be waited for: as each is given, the one before it counts as processed."""
+        if self._item is not None:
+            yield self._item
         for item in self._items:
             self._before, self._item = self._item, item
-            return item
-        return None
+            yield item
 
     def _finish_batch(self) -> None:
         """The item in hand, the last of its batch, was processed, and with it what a filter left out after it."""

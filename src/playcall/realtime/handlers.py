@@ -183,39 +183,37 @@ class Registration(RegistrationBase[EventT]):
 
     async def _work_off(self, first: AnyEvent | Gap) -> bool:
         """Handles `first`, and what came with it while nobody else wants the turn; False where it has been removed."""
-        handler, keeps_cursor = self._handler, self._keeps_cursor
+        handler, keeps_cursor, begin = self._handler, self._keeps_cursor, _calls.set
         feed = cast("Feed[Any]", self._feed)  # Any: `is_gap` says of a whole batch what its items are
+        is_gap = isinstance(first, Gap | PlainGap)  # which is alone in its batch
+        directly = self._is_coroutine and not is_gap
         await self._lock.acquire()
+        self._depth = 1
+        number = self._call_number
         try:
             if not self.active:  # removed while somebody's replay had the turn
                 return False
-            item = cast("Any", first)
-            is_gap = isinstance(first, Gap | PlainGap)  # which is alone in its batch
-            directly = self._is_coroutine and not is_gap
-            while item is not None:
-                self._depth = 1
-                self._call_number = number = self._call_number + 1
-                _calls.set((self, number, None))
-                try:
-                    if directly:  # as `_handle`, whose own two coroutines would cost as much as all that is done here
-                        self.handled += 1
-                        try:
-                            await handler(item)
-                        except BaseException as error:
-                            if not _is_fault(error):
-                                raise
-                            self._raised(item, error)
-                    else:
-                        await self._abandoned_ended()
-                        await (self._tell(item) if is_gap else self._handle(item))
-                    if keeps_cursor:
-                        await feed.settle()
-                finally:
-                    self._depth -= 1
-                if self._depth or self._replays_waiting or not self.active:
+            for item in feed.in_hand():
+                number += 1
+                self._call_number = number
+                begin((self, number, None))
+                if directly:  # as `_handle`, whose own two coroutines would cost as much as all that is done here
+                    self.handled += 1
+                    try:
+                        await handler(item)
+                    except BaseException as error:
+                        if not _is_fault(error):
+                            raise
+                        self._raised(item, error)
+                else:
+                    await self._abandoned_ended()
+                    await (self._tell(item) if is_gap else self._handle(item))
+                if keeps_cursor:
+                    await feed.settle()
+                if self._depth > 1 or self._replays_waiting or not self.active:
                     break
-                item = feed.next_in_hand()
         finally:
+            self._depth -= 1
             self._free()
         return True
 
