@@ -137,7 +137,7 @@ class Tab:
 
     def go(self, title: str) -> Self:
         """By a click in the navigation, which loads nothing."""
-        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
+        self.key("playcall_navigation").get_by_role("link", name=re.compile(rf"\b{title}$")).click()
         return self.sees_title(title)
 
     def open_run(self, run: Run) -> Self:

@@ -110,3 +110,20 @@ def test_a_double_click_starts_one_run(
     tab.sees_title("Quick work").sees_status("completed")
     assert len(list(desk.client.runs.list())) == 1
     assert_well(tab, dashboard)
+
+
+def test_the_navigation_leads_from_one_thing_back_to_all_of_them(
+    desk: Desk, dashboard: DashboardProcess, open_tab: OpenTab, tmp_path: Path
+) -> None:
+    run = desk.ended(desk.run("Work", {"use": "files.write", "path": "a.txt", "content": "a"}))
+    tool = next(iter(desk.client.tools.list()))
+    tab = open_tab(dashboard)
+    for title, address in (
+        ("Playbooks", f"?playbook={run.playbook_id}"),
+        ("Runs", f"runs?run={run.id}"),
+        ("Tools", f"tools?tool={tool.id}"),
+    ):
+        tab.page.goto(f"{tab.url}/{address}")
+        expect(tab.main.get_by_role("link", name=f"All {title.lower()}")).to_be_visible()
+        tab.go(title)
+        assert "?" not in tab.page.url

@@ -24,23 +24,27 @@ st.html(
     ".st-key-playcall_new_yaml textarea{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.85rem}</style>"
 )
 
-page = st.navigation(
-    [
-        st.Page(PAGES / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "playbooks")
-        for name, title, icon in (
-            ("playbooks", "Playbooks", ":material/menu_book:"),
-            ("run", "Run", ":material/play_arrow:"),
-            ("runs", "Runs", ":material/timeline:"),
-            ("agents", "Agents", ":material/smart_toy:"),
-            ("tasks", "Tasks", ":material/checklist:"),
-            ("tools", "Tools", ":material/build:"),
-            ("events", "Events", ":material/bolt:"),
-            ("status", "Status", ":material/monitor_heart:"),
-        )
-        if (PAGES / f"{name}.py").is_file()
-    ]
-)
+pages = [
+    st.Page(PAGES / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "playbooks")
+    for name, title, icon in (
+        ("playbooks", "Playbooks", ":material/menu_book:"),
+        ("run", "Run", ":material/play_arrow:"),
+        ("runs", "Runs", ":material/timeline:"),
+        ("agents", "Agents", ":material/smart_toy:"),
+        ("tasks", "Tasks", ":material/checklist:"),
+        ("tools", "Tools", ":material/build:"),
+        ("events", "Events", ":material/bolt:"),
+        ("status", "Status", ":material/monitor_heart:"),
+    )
+]
+# Links of our own: a click on Streamlit's keeps what the address asks the page for that is shown, so that none of them
+# would lead from one run to all of them.
+page = st.navigation(pages, position="hidden")
 with st.sidebar:
+    with st.container(key="playcall_navigation", gap="xxsmall"):
+        for each in pages:
+            st.page_link(each)
+    st.divider()
     show_badge()
 refuse_without_client()
 if page.url_path not in ("", "run") and (meant := st.query_params.get("playbook")):
