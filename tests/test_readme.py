@@ -82,12 +82,12 @@ FIGURES = {
     ("http_blocking", "http-blocking-1", "httpx2"): {"playcall (uvloop)": "0.84", "httpx": "1.13", "urllib3": "0.72"},
     ("http_blocking", "http-blocking-asyncio-1", "httpx2"): {"playcall (asyncio)": "0.91"},
     ("realtime", "realtime-1", "websockets, json.loads"): {
-        "playcall, async iterator": "1.32",
+        "playcall, async iterator": "1.36",
         "centrifuge-python": "0.60",
     },
     ("realtime", "realtime-100", "websockets, json.loads"): {
-        "playcall, async iterator": "0.56",
-        "centrifuge-python": "0.21",
+        "playcall, async iterator": "0.54",
+        "centrifuge-python": "0.20",
     },
 }
 
