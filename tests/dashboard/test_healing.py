@@ -64,3 +64,15 @@ def test_nothing_is_run_again_while_the_backend_is_away(page: Page) -> None:
     assert page.tick(100) == []
     page.state = ConnectionState.ONLINE
     assert page.tick(1) == [page.now]
+
+
+def test_a_fault_of_a_page_is_said_on_it_and_logged_with_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(errors_shown.st, "error", lambda text, icon: said.append(text))
+    with pytest.raises(KeyError) as caught:
+        raise KeyError("steps")
+    assert errors_shown.show_uncaught(caught.value)
+    assert said == ["This part of the page could not be drawn: KeyError: 'steps'"]
+    assert 'raise KeyError("steps")' in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Generator
@@ -16,6 +17,8 @@ from playcall.errors import PlaycallError, RealtimeError, ServerError, Transport
 from playcall.status import ConnectionState
 
 __all__ = ["errors_shown", "heal", "refuse_without_client", "show_error", "show_uncaught"]
+
+log = logging.getLogger("playcall.dashboard")
 
 HEAL_PAUSE_SECONDS: Final = 2.0
 """A page that failed is not run again sooner, however well the connection seems to be. Doubled while that does not help."""
@@ -57,13 +60,14 @@ def show_error(error: PlaycallError, *, heals: bool = True) -> None:
 
 
 def show_uncaught(error: Exception) -> bool:
-    """For `st.App`: an error that no part of the page has shown; Streamlit has logged it, with its traceback.
+    """For `st.App`: an error that no part of the page has shown.
 
-    Returns: True: Streamlit shows no traceback of it.
+    Returns: True: Streamlit shows no traceback of it, and logs none.
     """
     if isinstance(error, PlaycallError):
         show_error(error)
     else:
+        log.error("a page could not be drawn", exc_info=error, extra={"event": "dashboard.page_failed"})
         said = f"This part of the page could not be drawn: {type(error).__name__}: {error}"
         st.error(plain(said), icon=":material/bug_report:")
     return True

@@ -26,7 +26,14 @@ NO_PART: Final = "app"
 
 @asynccontextmanager
 async def warm(app: st.App) -> AsyncGenerator[dict[str, Any] | None]:  # Any: Streamlit's own word for what it keeps
-    """The server's life: the client is made at its start, and closed at its end."""
+    """The server's life: the client is made at its start, and closed at its end.
+
+    Our own modules are there before anybody is served: else the first browsers' threads would import them side by side,
+    and one may find what another has only begun.
+    """
+    for each in iter_modules([str(Path(__file__).parent)]):
+        if each.name != NO_PART:
+            import_module(f"playcall.dashboard.{each.name}")
     warming = asyncio.create_task(asyncio.to_thread(_warm))
     try:
         yield None
@@ -38,8 +45,7 @@ async def warm(app: st.App) -> AsyncGenerator[dict[str, Any] | None]:  # Any: St
 
 
 def _warm() -> None:
-    ours = [each.name for each in iter_modules([str(Path(__file__).parent)]) if each.name != NO_PART]
-    for name in (*SLOW, *(f"playcall.dashboard.{each}" for each in ours)):
+    for name in SLOW:
         import_module(name)
     try:
         following = connection.following()
