@@ -121,7 +121,7 @@ def measure_pages(
             again.append(_look(tab, title, close=False))
             other = "Playbooks" if title != "Playbooks" else "Runs"
             tab.go(other)
-            link = f".st-key-playcall_navigation a[href$='/{PAGES[title]}']"
+            link = f".st-key-playcall_navigation a[href='{PAGES[title]}']"
             clicks.append(tab.page.evaluate(CLICK, [link, title]))
             tab.close()
         yield PageFigures(title, first, again, clicks)
