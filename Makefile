@@ -44,6 +44,7 @@ lint: $(TESTING)
 
 types: $(TESTING)
 	$(BIN)/mypy
+	$(BIN)/mypy --package bench
 	$(BIN)/basedpyright
 
 # Whose tests keep terminals, browsers and other programs busy beside their own process: fewer of them at a time.

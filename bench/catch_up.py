@@ -82,10 +82,12 @@ def measure(scale: Scale, tell: Tell) -> Results:
         kinds = backends.kinds[:1] if scale.quick else backends.kinds
         results.tables += _catch_up(backends, kinds, 1 if scale.quick else 5, lambda part: tell(part / 2))
         for number, kind in enumerate(kinds):
-            results.tables.append(
-                _resume(backends, kind, scale, lambda part, done=number: tell(0.5 + (done + part) / 2 / len(kinds)))
-            )
+            results.tables.append(_resume(backends, kind, scale, _later(tell, number, len(kinds))))
     return results
+
+
+def _later(tell: Tell, number: int, of: int) -> Tell:
+    return lambda part: tell(0.5 + (number + part) / 2 / of)
 
 
 # --- from the start ---------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ LATENCY_ROUNDS: Final = 10
 START: Final = Cursor(EPOCH, 0)
 ENDLESS: Final = 2**53
 PATH: Final = "/api/v1/ws"
-SUBPROTOCOL: Final = "playcall.v1"
+SUBPROTOCOL: Final = websockets.Subprotocol("playcall.v1")
 HELLO: Final = json.dumps({"op": "hello", "v": 1, "client": "bench"})
 
 

@@ -241,12 +241,14 @@ async def test_one_that_does_not_drain_in_time_is_killed(tmp_path: Path, caplog:
 async def test_nobody_waits_at_the_address_once_it_was_asked_to_end(tmp_path: Path) -> None:
     told = Told()
     those = parent(tmp_path, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nserve()")
-    async with running(those, told):
+    async with running(those, told) as task:
         await until(lambda: bool(told.facts))
         assert those._listener is not None
         listener = those._listener
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: listener.fileno() == -1)
+        await task
+    assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
 # --- what is refused, and what is kept secret -------------------------------------------------------------------------
