@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import InvalidArgumentError, NotFoundError
 from .failing import FAILED, fail
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Named", "the_agent", "the_playbook", "the_tool"]
 
 
-LONGEST_TEXT: Final = 200
-"""That a backend looks for."""
-
-
 class Named(Protocol):
     @property
     def name(self) -> str: ...
@@ -30,9 +26,10 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 
 def the_playbook(client: Playcall, wanted: str) -> Playbook:
-    return _by_id_or_name(
-        client.playbooks.get, lambda: client.playbooks.list(text=wanted[:LONGEST_TEXT]), wanted, noun="playbook"
-    )
+    from ..models.names import NAME_CHARACTERS
+
+    text = wanted[:NAME_CHARACTERS]  # a backend refuses to look for more
+    return _by_id_or_name(client.playbooks.get, lambda: client.playbooks.list(text=text), wanted, noun="playbook")
 
 
 def the_agent(client: Playcall, wanted: str) -> Agent:

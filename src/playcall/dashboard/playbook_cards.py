@@ -12,14 +12,13 @@ from playcall.dashboard.finding import PlaybookWish, agents_of, how_many, tags_o
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import PLAYBOOKS, RUN, ready, show_tags
 from playcall.models import Playbook
+from playcall.models.names import NAME_CHARACTERS
 
 __all__ = ["CARDS_SECONDS", "show_cards"]
 
 CARDS_SECONDS: Final = 2.0
 CARDS: Final = 30
 COLUMNS: Final = 3
-TEXT_CHARACTERS: Final = 200
-"""Of what is searched for; the backend takes no more."""
 
 
 @st.fragment(run_every=CARDS_SECONDS)
@@ -32,7 +31,7 @@ def show_cards() -> None:
     wish = PlaybookWish(
         text.text_input(
             "Search",
-            max_chars=TEXT_CHARACTERS,
+            max_chars=NAME_CHARACTERS,
             key="playcall_find",
             placeholder="name or description",
             icon=":material/search:",

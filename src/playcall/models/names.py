@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-__all__ = ["Identifier", "Iterations", "Name", "Operation", "Seconds"]
+__all__ = ["NAME_CHARACTERS", "Identifier", "Iterations", "Name", "Operation", "Seconds"]
 
-Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+NAME_CHARACTERS: Final = 200
+"""Of a name, and so of what is looked for among names."""
+
+Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS, strip_whitespace=True)]
 Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 """A name that templates and conditions can refer to."""
 Operation: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^:\s][^:]*:[^:\s][^:]*$", max_length=300)]

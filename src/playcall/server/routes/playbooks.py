@@ -23,6 +23,7 @@ from playcall.models import (
     PlaybookValidation,
 )
 from playcall.models.event import PlaybookData, PlaybookDeletedData
+from playcall.models.names import NAME_CHARACTERS
 from playcall.models.topic import PLAYBOOKS
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
@@ -70,9 +71,13 @@ async def playbooks_list(
     caller: CallerDep,
     database: DatabaseDep,
     page: OrderedPageDep,
-    q: Annotated[str | None, Query(max_length=200, description="A text within name or description.")] = None,
+    q: Annotated[
+        str | None, Query(max_length=NAME_CHARACTERS, description="A text within name or description.")
+    ] = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
-    agent: Annotated[str | None, Query(max_length=200, description="The name of an agent that it uses.")] = None,
+    agent: Annotated[
+        str | None, Query(max_length=NAME_CHARACTERS, description="The name of an agent that it uses.")
+    ] = None,
 ) -> Response:
     statement = select(PlaybookRow).where(PlaybookRow.owner_id == caller.user_id)
     if q:
