@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -67,12 +68,22 @@ class ToolContext:
     """False while this process may have been taken for dead, and its work been given to another."""
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Says how far the call is: `done` of `total` units; `total` is None while it is not known."""
-        self.progress_sink(done, total, printable(message))
+        """Says how far the call is: `done` of `total` units; `total` is None while it is not known.
+
+        Raises:
+            ValueError: one of them is no finite number: events could not say it.
+        """
+        self.progress_sink(
+            _finite(done, "done"), None if total is None else _finite(total, "total"), printable(message)
+        )
 
     def log(self, level: LogLevel, message: str) -> None:
-        """Writes one line to the run's log."""
-        self.log_sink(level, printable(message))
+        """Writes one line to the run's log.
+
+        Raises:
+            ValueError: there is no such level.
+        """
+        self.log_sink(LogLevel(level), printable(message))
 
     def check_stopped(self) -> None:
         """To be called now and then by work in a thread.
@@ -208,6 +219,16 @@ def _is_on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _finite(value: float, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"progress: {name} is a finite number, got {value!r}")
+    return number
 
 
 def printable(text: str) -> str:
