@@ -227,7 +227,7 @@ EVENTS: list[ev.Event[Any]] = [
     ev.TaskChanged(type="task.changed", data=ev.TaskData(task=TASK), **WHERE),
     ev.TaskProgress(
         type="task.progress",
-        data=ev.TaskProgressData(task_id=TASK.id, run_id=RUN.id, step_id=STEP.id, done=3, total=9, message="c.py"),
+        data=ev.TaskProgressData(task_id=TASK.id, run_id=RUN.id, step_id=STEP.id, done=3.0, total=9.0, message="c.py"),
         **WHERE,
     ),
     ev.TaskOutputDelta(

@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def wire(example: Any) -> str:
-    return json.dumps(json.loads(example.model_dump_json(by_alias=True)), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(json.loads(example.model_dump_json()), indent=2, ensure_ascii=False) + "\n"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

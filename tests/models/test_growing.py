@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,10 @@ from playcall.models import frames
 from playcall.models.base import RequestModel
 from playcall.models.event import AnyEvent, Event, UnknownEvent
 from playcall.models.playbook import UnknownStep
+from playcall.models.run import LogLevel
+from playcall.models.struct import WireStruct
 from playcall.realtime.codec import ServerFrame
+from playcall.realtime.event_reading import read_events
 from tests.models.examples import EVENTS, MODELS
 
 NEW = "from-the-future"
@@ -31,22 +35,41 @@ READ = {name: model for name, (model, _) in MODELS.items() if not issubclass(mod
 Place = tuple[str | int, ...]
 
 
-def wire(example: BaseModel) -> Any:
-    return json.loads(example.model_dump_json(by_alias=True))
+def wire(example: BaseModel | WireStruct) -> Any:
+    return json.loads(example.model_dump_json())
 
 
 def read(into: Any, value: Any) -> Any:
-    """As `http.answers` and `realtime.codec` do it."""
-    return TypeAdapter(into).validate_json(json.dumps(value), extra="ignore")
+    """As `http.answers` does it; and what a socket brings is read there as the same."""
+    parsed = TypeAdapter(into).validate_json(json.dumps(value), extra="ignore")
+    if isinstance(parsed, Event):
+        framed = {"op": "events", "sid": "s", "prev": parsed.seq - 1, "to": parsed.seq, "events": [value]}
+        frame = read_events(json.dumps(framed))
+        assert frame is not None
+        assert frame.events == [parsed]
+    elif isinstance(parsed, frames.Events):
+        assert read_events(json.dumps(value)) == parsed
+    return parsed
 
 
-def models_in(value: Any, place: Place = ()) -> Iterator[tuple[Place, BaseModel]]:
+def fields_of(model: BaseModel | WireStruct) -> Iterator[tuple[str, str, Any]]:
+    """Each field's name, its name in the JSON, and its type."""
+    if isinstance(model, WireStruct):
+        for each in msgspec.structs.fields(model):
+            # What stands for an enumeration in msgspec's eyes is a string, and says in pydantic's what it is.
+            yield each.name, each.name, LogLevel if each.name == "level" else each.type
+    else:
+        for name, field in type(model).model_fields.items():
+            yield name, field.alias or name, field.annotation
+
+
+def models_in(value: Any, place: Place = ()) -> Iterator[tuple[Place, BaseModel | WireStruct]]:
     """Every model within `value`, with its place in the JSON; what is kept raw has none."""
-    if isinstance(value, BaseModel):
+    if isinstance(value, BaseModel | WireStruct):
         yield place, value
         if not isinstance(value, UnknownStep):
-            for name, field in type(value).model_fields.items():
-                yield from models_in(getattr(value, name), (*place, field.alias or name))
+            for name, key, _ in fields_of(value):
+                yield from models_in(getattr(value, name), (*place, key))
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
             yield from models_in(each, (*place, number))
@@ -66,10 +89,10 @@ def is_enumeration(annotation: Any) -> bool:
     return get_origin(annotation) is not list and any(map(is_enumeration, get_args(annotation)))
 
 
-def enumerations_in(example: BaseModel) -> Iterator[Place]:
+def enumerations_in(example: BaseModel | WireStruct) -> Iterator[Place]:
     for place, model in models_in(example):
-        for name, field in type(model).model_fields.items():
-            if is_enumeration(field.annotation) and isinstance(getattr(model, name), str):
+        for name, _, annotation in fields_of(model):
+            if is_enumeration(annotation) and isinstance(getattr(model, name), str):
                 yield (*place, name)
 
 
@@ -102,8 +125,7 @@ def test_unknown_fields_at_every_depth_are_passed_over(name: str, data: st.DataO
     value = wire(example)
     for place, model in models_in(example):
         if not isinstance(model, UnknownStep):  # which keeps all that it is given
-            fields = type(model).model_fields
-            known = fields.keys() | {field.alias for field in fields.values()}
+            known = {each for name, key, _ in fields_of(model) for each in (name, key)}
             new = data.draw(st.dictionaries(names.filter(lambda each, known=known: each not in known), json_values))
             at(value, place).update(new, **{NEW: {"a": [{"b": None}]}})
     assert read(into, value) == example

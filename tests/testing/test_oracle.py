@@ -87,7 +87,7 @@ def test_a_consumer_that_began_later_misses_nothing_before_that_and_may_not_get_
 def test_a_snapshot_says_where_its_consumer_began() -> None:
     run = Run.model_construct(id="r")  # type: ignore[call-arg]
     oracle = DeliveryOracle()
-    oracle.saw(RunSnapshot(RunData.model_construct(run=run), Cursor("a", 2)))
+    oracle.saw(RunSnapshot(RunData(run=run), Cursor("a", 2)))
     for each in events(3, 4):
         oracle.saw(each)
     assert oracle.judge(LOG).ok

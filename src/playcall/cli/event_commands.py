@@ -144,7 +144,7 @@ def _detail(event: AnyEvent) -> str:
     from ..event_words import words_of
     from .terminal_text import one_line
 
-    said = event.data if isinstance(event.data, dict) else event.data.model_dump(mode="json", exclude_defaults=True)
+    said = event.data if isinstance(event.data, dict) else event.data.model_dump(mode="json")
     data: dict[str, object] = said
     about = data.get("run_id") or data.get("task_id") or ""
     for inner in data.values():

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from ..models.struct import WireStruct
+
 __all__ = ["Columns", "console", "fields_table", "json_text", "show_fields", "show_json", "show_table"]
 
 T = TypeVar("T")
+
+Said: TypeAlias = "BaseModel | WireStruct | Mapping[str, object]"
 
 Columns: TypeAlias = Mapping[str, Callable[[T], object]]
 """A heading, and what stands below it for a row. The first column is what other commands take: it is never cut."""
@@ -55,11 +59,13 @@ def console() -> Console:
     return made if made.is_terminal else Console(highlight=False, width=PIPED_CELLS)
 
 
-def show_json(value: BaseModel | Mapping[str, object] | Iterable[BaseModel | Mapping[str, object]]) -> None:
+def show_json(value: Said | Iterable[Said]) -> None:
     """One object a line, each written as it comes."""
     from pydantic import BaseModel
 
-    if isinstance(value, BaseModel):
+    from ..models.struct import WireStruct
+
+    if isinstance(value, BaseModel | WireStruct):
         typer.echo(_harmless(value.model_dump_json()))
     elif isinstance(value, Mapping):
         typer.echo(json_text(cast("Mapping[str, object]", value)))

@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from playcall.models.struct import WireStruct
+
 __all__ = ["SHOWN_CHARACTERS", "as_text"]
 
 SHOWN_CHARACTERS: Final = 20_000
@@ -16,7 +18,7 @@ def as_text(value: object, characters: int = SHOWN_CHARACTERS) -> tuple[str, boo
     """A text as it stands, anything else as JSON; and whether it is all of it."""
     if isinstance(value, str):
         text = value
-    elif isinstance(value, BaseModel):
+    elif isinstance(value, BaseModel | WireStruct):
         text = value.model_dump_json(indent=2)
     else:
         text = json.dumps(value, ensure_ascii=False, indent=2)

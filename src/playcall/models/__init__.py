@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .problem import FieldProblem, Problem
     from .run import Artifact, LogLevel, LogLine, Run, RunStatus, RunStep, RunWish, StepStatus
     from .step import Step
+    from .struct import WireStruct
     from .task import Failure, Task, TaskPatch, TaskSpec, TaskStatus
     from .tool import Tool, ToolCall, ToolHealth, ToolKind, ToolPatch, ToolResult, ToolSpec
 
@@ -99,6 +100,7 @@ __all__ = [
     "UnknownStep",
     "UserId",
     "WireModel",
+    "WireStruct",
 ]
 
 _HOMES = {
@@ -165,6 +167,7 @@ _HOMES = {
     "UnknownStep": "playbook",
     "UserId": "ids",
     "WireModel": "base",
+    "WireStruct": "struct",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -13,6 +13,7 @@ from .base import WireModel
 from .cursor import Cursor
 from .event import AnyEvent
 from .ids import EventId
+from .struct import WireStruct
 
 SUBPROTOCOL = "playcall.v1"
 VERSION = 1
@@ -116,7 +117,7 @@ class Subscribed(WireModel, frozen=True):
     at_id: EventId | None = None
 
 
-class Events(WireModel, frozen=True):
+class Events(WireStruct, frozen=True, kw_only=True):
     """The matching events in (`prev`, `to`] are exactly these, possibly none.
 
     `head` is the log's last entry when it was read. `at_id` is the entry at `to`, where that is not the last of `events`.
@@ -192,15 +193,17 @@ class UnknownFrame(WireModel, frozen=True):
 ClientFrame: TypeAlias = Annotated[
     Hello | Subscribe | Credit | Unsubscribe | AuthFrame | Ping | Pong, Field(discriminator="op")
 ]
-KnownServerFrame: TypeAlias = Annotated[
-    Welcome | Subscribed | Events | Gap | Ended | Unsubscribed | Authenticated | ErrorFrame | Goodbye | Ping | Pong,
+RareServerFrame: TypeAlias = Annotated[
+    Welcome | Subscribed | Gap | Ended | Unsubscribed | Authenticated | ErrorFrame | Goodbye | Ping | Pong,
     Field(discriminator="op"),
 ]
+"""All but the one that there are many of, which is read by other means."""
+KnownServerFrame: TypeAlias = Events | RareServerFrame
 PollFrame: TypeAlias = Annotated[Events | Gap | Ended, Field(discriminator="op")]
 
 
 def _of_a_new_kind(frame: UnknownFrame) -> UnknownFrame:
-    if frame.op in {known.model_fields["op"].default for known in (Events, Gap, Ended)}:
+    if frame.op in ("events", "gap", "ended"):
         raise ValueError(f"a frame {frame.op!r} lacks a field, or has one of the wrong type")
     return frame
 

@@ -1,16 +1,17 @@
-"""Frames to and from their text, each in one pass."""
+"""Frames to and from their text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ..models.frames import KnownServerFrame, UnknownFrame
+from ..models.frames import KnownServerFrame, RareServerFrame, UnknownFrame
 from .effects import SentFrame
+from .event_reading import read_events
 
 __all__ = ["ServerFrame", "UnreadableFrameError", "decode", "decode_all", "encode"]
 
@@ -34,31 +35,18 @@ _SID_WITHIN = 200
 
 
 # Left to right: smart mode would also try the second for every frame that the first has read.
-_AnyFrame: TypeAlias = Annotated[ServerFrame, Field(union_mode="left_to_right")]
-
-# An event's own words are seldom another's: looking each up among those before costs more than making it.
-_READING = ConfigDict(cache_strings="keys")
+_RareFrame: TypeAlias = Annotated[RareServerFrame | UnknownFrame, Field(union_mode="left_to_right")]
 
 
 @cache
-def _read() -> Callable[..., ServerFrame]:
-    adapter: TypeAdapter[ServerFrame] = TypeAdapter(_AnyFrame, config=_READING)
-    adapter.rebuild()  # deferred with the models; what is called below must not look whether it has been
-    return adapter.validator.validate_json
-
-
-@cache
-def _read_all() -> Callable[..., list[ServerFrame]]:
-    adapter: TypeAdapter[list[ServerFrame]] = TypeAdapter(list[_AnyFrame], config=_READING)
-    adapter.rebuild()
-    return adapter.validator.validate_json
+def _rare_frames() -> TypeAdapter[RareServerFrame | UnknownFrame]:
+    return TypeAdapter(_RareFrame)
 
 
 @cache
 def _known_ops() -> frozenset[str]:
-    union = get_args(KnownServerFrame)[0]
-    models: tuple[type[BaseModel], ...] = get_args(union)
-    return frozenset(get_args(model.model_fields["op"].annotation)[0] for model in models)
+    models: tuple[type[BaseModel], ...] = get_args(get_args(RareServerFrame)[0])
+    return frozenset({"events", *(model.model_fields["op"].default for model in models)})
 
 
 def decode(text: str | bytes) -> ServerFrame:
@@ -67,8 +55,18 @@ def decode(text: str | bytes) -> ServerFrame:
     Raises:
         UnreadableFrameError: see there. The message names the fault without showing the frame.
     """
+    events = read_events(text)
+    return _rare(text) if events is None else events
+
+
+def decode_all(texts: Sequence[str]) -> list[ServerFrame | UnreadableFrameError]:
+    """What `decode` makes of each."""
+    return [_rare_or_error(text) if (events := read_events(text)) is None else events for text in texts]
+
+
+def _rare(text: str | bytes) -> ServerFrame:
     try:
-        frame = _read()(text, extra="ignore")
+        frame = _rare_frames().validate_json(text, extra="ignore")
     except ValidationError as error:
         raise UnreadableFrameError(_fault(error), sid=_sid(text)) from None
     if isinstance(frame, UnknownFrame) and frame.op in _known_ops():
@@ -76,23 +74,9 @@ def decode(text: str | bytes) -> ServerFrame:
     return frame
 
 
-def decode_all(texts: Sequence[str]) -> list[ServerFrame | UnreadableFrameError]:
-    """What `decode` makes of each. Many small frames cost less when the parser is called once."""
-    if len(texts) > 1:
-        try:
-            frames = _read_all()(f"[{','.join(texts)}]", extra="ignore")
-        except ValidationError:
-            pass  # some of them can be read: each by itself then
-        else:
-            # A text with two frames is none; and a known kind that was not read as such, here as in `decode`.
-            if len(frames) == len(texts) and UnknownFrame not in map(type, frames):
-                return [*frames]
-    return [*map(_decode_or_error, texts)]
-
-
-def _decode_or_error(text: str) -> ServerFrame | UnreadableFrameError:
+def _rare_or_error(text: str) -> ServerFrame | UnreadableFrameError:
     try:
-        return decode(text)
+        return _rare(text)
     except UnreadableFrameError as error:
         return error
 

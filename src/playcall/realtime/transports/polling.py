@@ -36,7 +36,7 @@ OwnFrame: TypeAlias = Subscribed | ErrorFrame | Ping
 class Answer(WireModel, frozen=True):
     """As `EventPage`, but its frames are not looked into: the session reads them, and judges.
 
-    So each event is parsed twice and written once between: some 5 ms a MiB, beside the 10 to 25 of the session's reading.
+    So each event is parsed twice and written once between: some 5 ms a MiB, beside the 3 to 6 of the session's reading.
     """
 
     epoch: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -102,7 +102,8 @@ class WebSocketLink:
     async def receive(self) -> str | Closed:
         message = await self._socket.receive()
         if message.type is _TEXT:
-            return cast("str", message.data)
+            text: str = message.data
+            return text
         match message.type:
             case aiohttp.WSMsgType.BINARY:
                 raise UnreadableFrameError("a binary frame came; the contract has text frames only")

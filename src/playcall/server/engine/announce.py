@@ -26,6 +26,7 @@ from ...models.event import (
     TaskProgressData,
 )
 from ...models.ids import RunId, StepId, TaskId
+from ...models.struct import WireStruct
 from ...models.topic import AGENTS, RUNS, TASKS, agent_topic, run_topic, task_topic
 from ..log import NewEvent, TopicEntry
 from ..store.resources import agent_of
@@ -181,5 +182,5 @@ def _cut(value: Any) -> JsonObject | str:
     return {"truncated": True, "size_bytes": len(text.encode()), "preview": text[:_PREVIEW_CHARACTERS]}
 
 
-def _for_run(to: Emits, owner_id: str, run_id: str, type: str, data: BaseModel) -> None:
+def _for_run(to: Emits, owner_id: str, run_id: str, type: str, data: WireStruct) -> None:
     to.emit(NewEvent(owner_id=owner_id, type=type, data=data, topics=(TopicEntry(run_topic(run_id)),)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel
 from pydantic_core import from_json
 
 from playcall.models import JsonObject
+from playcall.models.struct import WireStruct
 from playcall.server.clock import utc_now
 from playcall.server.ids import new_id
 from playcall.server.nesting import is_deeper
@@ -40,12 +40,12 @@ class TopicEntry:
 class NewEvent:
     """What happened, to whom it belongs, and in which of the owner's topics it stands; one `id` in all of them.
 
-    `data` is a payload model of `playcall.models.event`, or its JSON object.
+    `data` is a payload of `playcall.models.event`, or its JSON object.
     """
 
     owner_id: str
     type: str
-    data: BaseModel | JsonObject
+    data: WireStruct | JsonObject
     topics: tuple[TopicEntry, ...]
     id: str = field(default_factory=lambda: new_id("evt"))
     time: datetime = field(default_factory=utc_now)
@@ -56,7 +56,7 @@ class NewEvent:
         Raises:
             ValueError: It holds something that JSON cannot say, such as NaN, or is nested too deep for a frame.
         """
-        if isinstance(self.data, BaseModel):
+        if isinstance(self.data, WireStruct):
             text = self.data.model_dump_json()
         else:
             text = json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

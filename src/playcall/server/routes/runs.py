@@ -11,6 +11,7 @@ from sqlalchemy import select
 from playcall.models import InputSpec, LogLevel, LogLine, Page, Run, RunId, RunRequest, RunStep
 from playcall.models.event import RunLogData
 from playcall.models.ids import PlaybookId
+from playcall.models.struct import reader
 from playcall.models.topic import RUNS, run_topic
 from playcall.server.answers import model_response, require_match, state_response
 from playcall.server.auth.caller import Caller
@@ -33,6 +34,7 @@ __all__ = ["router"]
 router = api_router("runs")
 
 _LEVELS = [level.value for level in LogLevel]
+_read_line = reader(RunLogData)
 _LAST_POSITION = 2**31 - 1
 """Beyond it PostgreSQL takes no number into a comparison with the column, and there is no step."""
 _LOG_BATCH = 1_000
@@ -255,7 +257,7 @@ def _created(command: Command, run: RunRow) -> Response:
 
 
 def _line(row: EventRow) -> LogLine:
-    data = RunLogData.model_validate_json(row.data)
+    data = _read_line(row.data)
     return LogLine(
         seq=row.seq,
         at=row.time,
