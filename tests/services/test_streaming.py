@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import hashlib
 import io
@@ -364,6 +365,49 @@ async def test_a_read_that_outlives_its_attempt_is_waited_for_before_the_next_be
     await asyncio.sleep(0.05)  # what must not happen would happen now
     go_on.set()
     assert await second == BIG
+
+
+async def test_once_the_last_piece_is_on_its_way_the_file_is_not_touched_again(tmp_path: Path) -> None:
+    """The answer may be here by then, and its caller have closed the file."""
+    path = tmp_path / "exactly"
+    path.write_bytes(BIG)
+    for length in (len(BIG), 2 * CHUNK_BYTES, 1):
+        path.write_bytes(BIG[:length])
+        with path.open("rb") as file:
+            upload = Upload(file)
+            sent = 0
+            async for piece in upload.chunks():
+                sent += len(piece)
+                if sent == length:
+                    file.close()
+            assert sent == length
+
+
+async def test_a_read_that_fails_after_its_call_is_over_is_no_fault_of_anybodys(tmp_path: Path) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    class Slow(OnceReadable):
+        def read(self, size: int = -1) -> bytes:
+            began.set()
+            may_end.wait()
+            raise ValueError("read of closed file")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    upload = Upload(Slow(b""))
+    reading = asyncio.ensure_future(anext(upload.chunks()))
+    await asyncio.to_thread(began.wait)
+    reading.cancel()
+    await asyncio.wait([reading])
+    await upload.end()
+    outlived = upload._reading
+    assert outlived is not None
+    may_end.set()
+    await asyncio.wait([outlived])
+    assert outlived.done()
+    del upload, outlived, reading
+    gc.collect()
+    assert told == []
 
 
 def test_only_what_is_cheap_to_measure_is_measured(tmp_path: Path) -> None:

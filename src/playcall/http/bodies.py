@@ -144,12 +144,15 @@ class Upload:
             # With the last piece a byte more is asked for, so that a file that has grown is noticed before that piece is sent.
             size = CHUNK_BYTES if left is None or left > CHUNK_BYTES else left + 1
             self._reading = asyncio.ensure_future(asyncio.to_thread(file.read, size))
+            self._reading.add_done_callback(_is_over)
             chunk = _checked(await asyncio.shield(self._reading))
             if not chunk:
                 return
             yield chunk
             if left is not None:
                 left -= len(chunk)
+                if left == 0:
+                    return  # there is no byte more: it was asked for. The answer may be here, and the file be closed.
 
     def _measure(self, file: BinaryIO) -> None:
         """Only what is cheap: the end of a file that is unpacked while it is read is found by unpacking all of it."""
@@ -174,6 +177,12 @@ async def _opened(path: FilePath) -> AsyncGenerator[BinaryIO]:
         await asyncio.to_thread(opening.result().close)
     finally:
         opening.add_done_callback(_close)
+
+
+def _is_over(reading: asyncio.Future[bytes]) -> None:
+    """What a read says that nobody waits for any more concerns nobody: its file may have been closed meanwhile."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _open(path: FilePath) -> BinaryIO:
