@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import streamlit as st
 
 from playcall.dashboard import collection
 from playcall.dashboard.agent_view import place_of, show_start_or_stop, show_state
+from playcall.dashboard.card_grid import CARDS_SECONDS, show_grid
 from playcall.dashboard.connection import following
-from playcall.dashboard.finding import how_many
 from playcall.dashboard.notices import show_notice
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import AGENTS, ready
 from playcall.models import Agent
 
 __all__ = ["show_cards"]
-
-CARDS_SECONDS: Final = 2.0
-CARDS: Final = 30
-COLUMNS: Final = 3
 
 
 @st.fragment(run_every=CARDS_SECONDS)
@@ -36,16 +30,7 @@ def show_cards() -> None:
     )
     looked_for = (text or "").strip().casefold()
     agents = [each for each in known.items() if any(looked_for in part.casefold() for part in _words(each))]
-    many = len(agents)
-    shown: int = st.session_state.setdefault("playcall_agent_cards", CARDS)
-    st.caption(how_many(many, "agent", more=known.full, shown=shown))
-    for first in range(0, min(many, shown), COLUMNS):
-        for column, agent in zip(st.columns(COLUMNS), agents[first : first + COLUMNS], strict=False):
-            with column:
-                _show_card(agent)
-    if many > shown and st.button(f"Show {min(CARDS, many - shown)} more", key="playcall_more_agents"):
-        st.session_state["playcall_agent_cards"] = shown + CARDS
-        st.rerun(scope="fragment")
+    show_grid(agents, _show_card, noun="agent", more=known.full)
     if not known.items():
         st.info("There is no agent yet. Open «New agent» above to create one.", icon=":material/smart_toy:")
 

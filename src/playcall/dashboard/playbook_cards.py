@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import streamlit as st
 
 from playcall.dashboard import collection
+from playcall.dashboard.card_grid import CARDS_SECONDS, show_grid
 from playcall.dashboard.connection import following
-from playcall.dashboard.finding import PlaybookWish, agents_of, how_many, tags_of
+from playcall.dashboard.finding import PlaybookWish, agents_of, tags_of
 from playcall.dashboard.plain import cut, plain
 from playcall.dashboard.showing import PLAYBOOKS, RUN, ready, show_tags
 from playcall.models import Playbook
 from playcall.models.names import NAME_CHARACTERS
 
-__all__ = ["CARDS_SECONDS", "show_cards"]
-
-CARDS_SECONDS: Final = 2.0
-CARDS: Final = 30
-COLUMNS: Final = 3
+__all__ = ["show_cards"]
 
 
 @st.fragment(run_every=CARDS_SECONDS)
@@ -45,21 +40,12 @@ def show_cards() -> None:
     if found is not known and not ready(found):
         return
     playbooks = [playbook for playbook in found.items() if wish.fits(playbook)]
-    many = len(playbooks)
-    shown: int = st.session_state.setdefault("playcall_cards", CARDS)
-    st.caption(how_many(many, "playbook", more=found.full, shown=shown))
-    for start in range(0, min(many, shown), COLUMNS):
-        for column, playbook in zip(st.columns(COLUMNS), playbooks[start : start + COLUMNS], strict=False):
-            with column:
-                show_card(playbook)
-    if many > shown and st.button(f"Show {min(CARDS, many - shown)} more", key="playcall_more"):
-        st.session_state["playcall_cards"] = shown + CARDS
-        st.rerun(scope="fragment")
+    show_grid(playbooks, _show_card, noun="playbook", more=found.full)
     if not everything:
         st.info("There is no playbook yet. Open «New playbook» above to create one.", icon=":material/menu_book:")
 
 
-def show_card(playbook: Playbook) -> None:
+def _show_card(playbook: Playbook) -> None:
     with st.container(border=True, height="stretch", key=f"playcall_card_{playbook.id}"):
         st.page_link(
             PLAYBOOKS,

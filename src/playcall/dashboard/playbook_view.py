@@ -13,7 +13,6 @@ from playcall.dashboard.finding import RunWish, how_many
 from playcall.dashboard.new_playbook import PLACE
 from playcall.dashboard.notices import say
 from playcall.dashboard.plain import plain
-from playcall.dashboard.playbook_cards import CARDS_SECONDS
 from playcall.dashboard.playbook_yaml import as_yaml
 from playcall.dashboard.showing import RUN, RUNS, ago, ready, show_status, show_tags
 from playcall.dashboard.step_graph import MOST_STEPS, step_graph, who_does
@@ -26,6 +25,7 @@ COLOURED_CHARACTERS: Final = 50_000
 """Of YAML; to colour more takes a browser seconds."""
 LINES_SHOWN: Final = 40
 RUNS_SHOWN: Final = 10
+RUNS_SECONDS: Final = 2.0
 # In the session: a playbook of more steps than are kept for everybody.
 LARGE: Final = "playcall_large_playbook"
 
@@ -122,7 +122,7 @@ def show_inputs(playbook: Playbook) -> None:
         st.caption("It takes none.")
 
 
-@st.fragment(run_every=CARDS_SECONDS)
+@st.fragment(run_every=RUNS_SECONDS)
 def show_runs_of(playbook_id: str) -> None:
     wish = RunWish(playbook_id=playbook_id)
     found = collection.runs(following(), wish)
