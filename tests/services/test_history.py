@@ -101,6 +101,28 @@ async def test_a_log_that_breaks_off_is_an_error_and_not_a_short_log(then: list[
     assert not caught.value.may_have_happened
 
 
+async def test_a_frame_of_a_new_kind_is_passed_over() -> None:
+    assert (await read(page(0, 2, {"op": "hologram"}, events(0, 1, 2))))[0] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        pytest.param(
+            page(0, 2, {"op": "events", "sid": "t", "prev": 0, "to": 2}), "'events' lacks a field", id="events"
+        ),
+        pytest.param(page(0, 2, {"op": "gap", "sid": "t"}), "'gap' lacks a field", id="a gap"),
+        pytest.param(page(0, 2, {"sid": "t"}), "not an object with an `op`", id="no frame"),
+        pytest.param({**page(0, 2), "head": "far"}, "head", id="the page itself"),
+        pytest.param([], "no page of events", id="something else"),
+    ],
+)
+async def test_a_page_that_cannot_be_read_is_an_error_that_says_so(page: Any, said: str) -> None:
+    """Its events would be lost, and the next question would begin behind them."""
+    with pytest.raises(UnreadableAnswerError, match=said):
+        await read(page)
+
+
 async def test_with_a_filter_events_may_be_apart_but_not_in_disorder() -> None:
     assert (await read(page(0, 9, events(0, 2, 5, to=9)), types=["x.*"]))[0] == [2, 5]
     with pytest.raises(UnreadableAnswerError, match="not all"):

@@ -1,6 +1,7 @@
 """The frames of the realtime contract (docs/realtime-protocol.md, «Frames»), and of its long poll.
 
-Client frames are small and written often; server frames are read in one pass, events and their payloads included.
+Client frames are small and written often. Of the server's, events are what there is much of: that frame is a struct
+(`models/struct.py`), and the rest are models.
 """
 
 from __future__ import annotations

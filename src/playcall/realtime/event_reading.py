@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
+from pydantic import ValidationError
 
 from ..models.base import JsonObject
 from ..models.event import AnyEvent, KnownEvent, UnknownEvent
@@ -52,6 +53,8 @@ def _kinds() -> Iterator[tuple[str, _Kind]]:
 
 
 _KINDS: Final = dict(_kinds())
+_UNKNOWN: Final = (KeyError, msgspec.ValidationError, ValidationError)
+"""A type that has no class, or a payload that does not fit it."""
 _read_frame: Final = reader(_Frame)
 _read_object: Final = reader(JsonObject)
 
@@ -74,6 +77,6 @@ def _event(entry: _Entry) -> AnyEvent:
     try:
         make, read = _KINDS[type_]
         data = read(entry.data)
-    except (KeyError, msgspec.ValidationError):
+    except _UNKNOWN:
         make, data = UnknownEvent, _read_object(entry.data)
     return make(seq=entry.seq, id=entry.id, time=entry.time, type=type_, terminal=entry.terminal, data=data)

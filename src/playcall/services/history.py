@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
+
 from ..checks import check_whole_number
 from ..errors import EventGapError, InvalidArgumentError, PermissionDeniedError, TopicForbiddenError
 from ..http.answers import unreadable
 from ..models.cursor import Cursor
-from ..models.frames import Ended, EventPage, Events
+from ..models.frames import Ended, Events
 from ..models.frames import Gap as GapFrame
+from ..models.struct import reader
+from ..realtime.codec import ServerFrame, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +61,7 @@ async def read_history(
     last: int | None = None
     while True:
         answer = await _ask(api, topic, reached, types, size)
-        page = api.read(answer, EventPage)
+        page, frames = _page(answer)
         if last is None:
             if end is not None and end.epoch != page.epoch:
                 raise InvalidArgumentError(f"end is a cursor of epoch {end.epoch}, the log of {topic} is {page.epoch}")
@@ -65,7 +69,7 @@ async def read_history(
         if reached is None:
             reached = Cursor(page.epoch, page.seq)
         before = reached.seq
-        for frame in page.frames:
+        for frame in frames:
             if isinstance(frame, GapFrame):
                 raise _gone(topic, frame)
             if isinstance(frame, Ended) and frame.reason == "forbidden":
@@ -104,6 +108,27 @@ async def _ask(
         if error.code != "forbidden":
             raise
         raise _forbidden(topic) from error
+
+
+class _Page(msgspec.Struct):
+    """`EventPage`, its frames still as they came."""
+
+    epoch: str
+    seq: int
+    head: int
+    frames: list[msgspec.Raw]
+
+
+_read_page: Final = reader(_Page)
+
+
+def _page(answer: Answer) -> tuple[_Page, list[ServerFrame]]:
+    """A page and its frames, which are read as those of a socket are."""
+    try:
+        page = _read_page(answer.body)
+        return page, [decode(bytes(frame)) for frame in page.frames]
+    except (ValueError, RecursionError) as error:  # UnreadableFrameError is a ValueError
+        raise unreadable(answer, f"but its body is no page of events: {error}") from None
 
 
 def _refuse_hole(answer: Answer, epoch: str, frame: Events, reached: Cursor, *, every: bool) -> None:
