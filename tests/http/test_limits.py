@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import sys
 import threading
 
 import pytest
@@ -13,8 +15,8 @@ from playcall.errors import ConfigurationError
 from playcall.http.limits import InFlight, Limiter
 
 
-def request(name: str = "/x") -> InFlight:
-    return InFlight("GET", name)
+async def entered(limiter: Limiter) -> InFlight:
+    return await limiter.enter("GET", "/x")
 
 
 async def settle() -> None:
@@ -25,13 +27,11 @@ async def settle() -> None:
 
 async def test_slots_go_to_whoever_waits_longest() -> None:
     limiter = Limiter(1)
-    first = request()
-    await limiter.enter(first)
+    first = await entered(limiter)
     order: list[int] = []
 
     async def wait(number: int) -> None:
-        mine = request()
-        await limiter.enter(mine)
+        mine = await entered(limiter)
         order.append(number)
         await asyncio.sleep(0)
         limiter.leave(mine)
@@ -48,9 +48,8 @@ async def test_slots_go_to_whoever_waits_longest() -> None:
 
 async def test_cancelled_while_waiting_leaves_the_queue() -> None:
     limiter = Limiter(1)
-    first = request()
-    await limiter.enter(first)
-    waiting = asyncio.create_task(limiter.enter(request()))
+    first = await entered(limiter)
+    waiting = asyncio.create_task(entered(limiter))
     await settle()
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -61,16 +60,14 @@ async def test_cancelled_while_waiting_leaves_the_queue() -> None:
 
 async def test_cancelled_at_the_moment_of_the_grant_passes_the_slot_on() -> None:
     limiter = Limiter(1)
-    first = request()
-    await limiter.enter(first)
-    unlucky = asyncio.create_task(limiter.enter(request()))
-    lucky_request = request()
-    lucky = asyncio.create_task(limiter.enter(lucky_request))
+    first = await entered(limiter)
+    unlucky = asyncio.create_task(entered(limiter))
+    lucky = asyncio.create_task(entered(limiter))
     await settle()
     limiter.leave(first)  # granted to the unlucky one …
     unlucky.cancel()  # … which never hears of it
     await asyncio.gather(unlucky, return_exceptions=True)
-    await asyncio.wait_for(lucky, 1)
+    lucky_request = await asyncio.wait_for(lucky, 1)
     assert limiter.in_flight == 1
     limiter.leave(lucky_request)
     assert limiter.in_flight == 0
@@ -85,8 +82,7 @@ def test_loops_and_threads_share_one_limit() -> None:
 
     async def one() -> None:
         nonlocal inside, most, done
-        mine = request()
-        await limiter.enter(mine)
+        mine = await entered(limiter)
         with lock:
             inside += 1
             most = max(most, inside)
@@ -108,12 +104,57 @@ def test_loops_and_threads_share_one_limit() -> None:
     assert most == 3
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_threads_that_come_between_each_others_steps_lose_no_slot_and_leave_nobody_waiting(limit: int) -> None:
+    """Taking and giving back are not under one lock: each order of their steps has to be good."""
+    limiter = Limiter(limit)
+    came: list[None] = []
+    left: list[None] = []
+    inside: list[int] = []
+
+    async def one(chance: random.Random) -> None:
+        mine = limiter.try_enter("GET", "/x") if chance.random() < 0.5 else None
+        if mine is None:
+            entering = asyncio.create_task(entered(limiter))
+            if chance.random() < 0.2:
+                await asyncio.sleep(0)
+                entering.cancel()
+            try:
+                mine = await entering
+            except asyncio.CancelledError:
+                return
+        came.append(None)
+        inside.append(len(came) - len(left))  # in this order: whoever leaves in between is not counted
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+        left.append(None)
+        limiter.leave(mine)
+
+    async def many(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(600):
+            await asyncio.gather(*(one(chance) for _ in range(4)))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=lambda seed=seed: asyncio.run(many(seed)), daemon=True) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads), "somebody waits for a slot that is free"
+    finally:
+        sys.setswitchinterval(before)
+    assert max(inside) <= limiter.limit
+    assert (limiter.in_flight, limiter.waiting) == (0, 0)
+
+
 def test_a_waiter_whose_loop_has_gone_does_not_keep_the_slot() -> None:
     limiter = Limiter(1)
-    first = request()
     dead = asyncio.new_event_loop()
-    dead.run_until_complete(limiter.enter(first))
-    coroutine = limiter.enter(request())
+    first = dead.run_until_complete(entered(limiter))
+    coroutine = limiter.enter("GET", "/x")
     waiting = dead.create_task(coroutine)
     dead.run_until_complete(asyncio.sleep(0))
     dead.close()  # without cancelling: the waiter is never told
@@ -136,16 +177,14 @@ def test_no_sequence_of_entering_leaving_and_cancelling_breaks_the_limit_or_lose
     async def play() -> None:
         limiter = Limiter(limit)
         holders: list[InFlight] = []
-        tasks: dict[asyncio.Task[None], InFlight] = {}
+        tasks: list[asyncio.Task[None]] = []
 
-        async def take(mine: InFlight) -> None:
-            await limiter.enter(mine)
-            holders.append(mine)
+        async def take() -> None:
+            holders.append(await entered(limiter))
 
         for act in acts:
             if act == "enter":
-                mine = request()
-                tasks[asyncio.create_task(take(mine))] = mine
+                tasks.append(asyncio.create_task(take()))
             elif act == "leave" and holders:
                 limiter.leave(holders.pop(data.draw(st.integers(0, len(holders) - 1))))
             elif act == "cancel" and (pending := [task for task in tasks if not task.done()]):
@@ -167,7 +206,7 @@ def test_no_sequence_of_entering_leaving_and_cancelling_breaks_the_limit_or_lose
 async def test_a_description_names_the_longest_holders_and_counts_the_rest() -> None:
     limiter = Limiter(7)
     for number in range(7):
-        await limiter.enter(request(f"/n{number}"))
+        await limiter.enter("GET", f"/n{number}")
     text = limiter.describe()
     assert "GET /n0 since 0.0 s" in text
     assert "/n5" not in text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
-__all__ = ["BrokenConnectionError", "MarkingConnector", "SendMark", "response_class_of", "send_mark"]
+__all__ = ["MarkingConnector", "SendMark", "response_class_of", "send_mark", "unrepeated"]
 
 
 class SendMark(Alarm):
@@ -49,16 +49,12 @@ send_mark: ContextVar[SendMark | None] = ContextVar("playcall_send_mark", defaul
 """The mark of the request being made in this task."""
 
 
-class BrokenConnectionError(aiohttp.ClientError):
-    """A lost connection, in a class that aiohttp does not repeat by itself: our own retry must see every attempt."""
-
-
 class MarkingConnector(aiohttp.TCPConnector):
     """Marks what is sent, and leaves nobody waiting when it is closed."""
 
     @cached_property
     def answers(self) -> set[aiohttp.ClientResponse]:
-        """Those whose bodies are being read."""
+        """Those that are waited for, or whose bodies are being read."""
         return set()
 
     async def close(self, *, abort_ssl: bool = False) -> None:
@@ -94,20 +90,13 @@ class MarkingConnector(aiohttp.TCPConnector):
 
 
 class _Response(aiohttp.ClientResponse):
-    """An answer whose connection's loss is told in our class, and that ends with its connector."""
+    """An answer that ends with its connector."""
 
     answers: ClassVar[set[aiohttp.ClientResponse]]
 
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        try:
-            await super().start(connection)
-        except aiohttp.ClientConnectionResetError:
-            raise  # nothing of it was sent
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise BrokenConnectionError(*error.args) from error
-        if self.status != 101:  # a websocket's connection is closed by its own rules
-            self.answers.add(self)
-        return self
+    def __init__(self, *args: Any, **options: Any) -> None:  # what they are is aiohttp's affair
+        super().__init__(*args, **options)
+        self.answers.add(self)
 
     def release(self) -> Any:  # what aiohttp's may be awaited for, and need not
         self.answers.discard(self)
@@ -121,3 +110,12 @@ class _Response(aiohttp.ClientResponse):
 def response_class_of(connector: MarkingConnector) -> type[aiohttp.ClientResponse]:
     """What the answers on its connections are."""
     return type("Response", (_Response,), {"answers": connector.answers})
+
+
+def unrepeated(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """The session, that makes no request again by itself: our own retry must see every attempt.
+
+    aiohttp's own `TestClient` does the same; there is no public way that costs nothing. Whether it works is tested.
+    """
+    session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
+    return session

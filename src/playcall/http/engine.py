@@ -304,10 +304,9 @@ class Engine:
             await self._shared_pause(progress)
             if not call.authenticated:
                 return None
-            in_flight = InFlight(call.method, call.path.text)
             progress.doing = Doing.SLOT
             queued_at = time.monotonic()
-            await self.limiter.enter(in_flight)
+            in_flight = await self.limiter.enter(call.method, call.path.text)
             progress.slot_wait_seconds = time.monotonic() - queued_at
             if self._pause_until <= time.monotonic():
                 return in_flight

@@ -16,7 +16,7 @@ import aiohttp
 
 from ..deadline import check_seconds
 from ..errors import ClientClosedError, ConfigurationError
-from .connector import MarkingConnector, response_class_of
+from .connector import MarkingConnector, response_class_of, unrepeated
 from .encodings import ACCEPTED
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class SessionPool:
             ssl=self.ssl_context if self.ssl_context is not None else True,
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout_seconds),
@@ -157,6 +157,7 @@ class SessionPool:
             headers={"Accept-Encoding": ACCEPTED},
             trust_env=False,
         )
+        return unrepeated(session)
 
     @property
     def closed(self) -> bool:

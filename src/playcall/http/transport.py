@@ -15,7 +15,7 @@ from aiohttp import http_exceptions
 from yarl import URL
 
 from .bodies import Upload
-from .connector import BrokenConnectionError, SendMark, send_mark
+from .connector import SendMark, send_mark
 from .encodings import PackingError, Unpacking, is_packed
 from .pool import SessionPool
 from .retry import FailureKind
@@ -305,7 +305,7 @@ def _fault(error: BaseException, mark: SendMark) -> TransportFault:
         return TransportFault(FailureKind.LOST, "the answer broke off in its body")
     if isinstance(error, aiohttp.ClientResponseError):
         return TransportFault(FailureKind.LOST, f"the answer is not HTTP: {_not_http(error)}")
-    if isinstance(error, BrokenConnectionError | aiohttp.ServerDisconnectedError):
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
         return TransportFault(FailureKind.LOST, "the connection was lost before an answer came")
     return TransportFault(FailureKind.LOST, f"the connection broke: {_os_text(error)}")
 

@@ -13,7 +13,6 @@ import aiohttp
 
 from ...config import API_PREFIX
 from ...errors import ConfigurationError
-from ...http.connector import BrokenConnectionError
 from ...http.paths import base_url
 from ...http.retry_after import retry_after_seconds
 from ..states import Identity
@@ -119,6 +118,4 @@ def lost(error: Exception, *, during: str) -> LinkLostError:
         return LinkLostError(f"the far end does not speak WebSocket: {error.message}", permanent=True)
     if isinstance(error, TimeoutError):
         return LinkLostError(f"{during} was not answered in time", reached=False)
-    # Those of the pool's are in a class that aiohttp does not answer with a second try; the cause says what broke.
-    cause = error.__cause__ if isinstance(error, BrokenConnectionError) and error.__cause__ is not None else error
-    return LinkLostError(f"the connection broke during {during} ({type(cause).__name__})")
+    return LinkLostError(f"the connection broke during {during} ({type(error).__name__})")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from ...http.connector import BrokenConnectionError
+from ...http.connector import unrepeated
 from ...models.frames import SUBPROTOCOL
 from ..codec import UnreadableFrameError
 from .base import Closed, HeaderSource, LinkLostError
@@ -66,12 +66,14 @@ async def upgraded(
         LinkLostError: no connection.
     """
     shared = await pool.session()
-    session = aiohttp.ClientSession(
-        connector=shared.connector,
-        connector_owner=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        middlewares=(_one_plain_attempt,),
+    session = unrepeated(
+        aiohttp.ClientSession(
+            connector=shared.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            middlewares=(_plainly,),
+        )
     )
     try:
         socket_ = await session.ws_connect(
@@ -136,17 +138,9 @@ class WebSocketLink:
             await self._session.close()
 
 
-async def _one_plain_attempt(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """One try, no redirect: whatever is not 101 is a refusal, with the far end's own word on it."""
-    try:
-        response = await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError):
-        raise
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        # In a class that aiohttp does not answer with a second try of its own.
-        raise BrokenConnectionError(*error.args) from error
+async def _plainly(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """No redirect: whatever is not 101 is a refusal, with the far end's own word on it."""
+    response = await handler(request)
     if response.status == 101:
         return response
     try:
