@@ -31,6 +31,7 @@ WRITERS: Final = 8
 SOCKETS: Final = 1_000
 OPENED_AT_ONCE: Final = 100
 OPENED_A_SECOND: Final = 140
+HEARD_SECONDS: Final = 15.0
 """The server lets one user connect 150 times a second, once it has let him 400 times."""
 RUNS: Final = 32
 MOST_ROUNDS_OF_RUNS: Final = 5
@@ -282,6 +283,13 @@ class _Listeners:
         async with asyncio.timeout(120):
             await asyncio.gather(*map(one, self._sockets))
 
+    async def be_heard(self) -> None:
+        """Again and again: the server takes its leave of who says nothing for three heartbeats, and turns may be far apart."""
+        while True:
+            await asyncio.sleep(HEARD_SECONDS)
+            for socket in self._sockets:
+                await socket.send_str('{"op":"pong","n":0}')
+
     async def close(self) -> None:
         await asyncio.gather(*(socket.close() for socket in self._sockets))
 
@@ -297,9 +305,12 @@ async def _listening(backend: RealBackend, topic: str, count: int) -> AsyncGener
             for _ in range(times):
                 await listeners.all_have(await _made(session, f"agent {time.time_ns()}"))
 
+        heard = asyncio.create_task(listeners.be_heard())
         try:
             yield listeners, turn
         finally:
+            heard.cancel()
+            await asyncio.wait([heard])
             await listeners.close()
 
 

@@ -74,19 +74,19 @@ def test_every_cell_of_the_comparison_that_claims_something_leads_to_what_proves
 
 FIGURES = {
     ("http_async", "http-async-get-32", "aiohttp"): {
-        "playcall": "1.32",
-        "httpx": "13.0",
-        "httpx2": "5.97",
-        "openai": "10.7",
+        "playcall": "1.25",
+        "httpx": "10.4",
+        "httpx2": "5.42",
+        "openai": "9.66",
     },
-    ("http_blocking", "http-blocking-1", "httpx2"): {"playcall (uvloop)": "0.84", "httpx": "1.13", "urllib3": "0.72"},
-    ("http_blocking", "http-blocking-asyncio-1", "httpx2"): {"playcall (asyncio)": "0.91"},
+    ("http_blocking", "http-blocking-1", "httpx2"): {"playcall (uvloop)": "0.82", "httpx": "1.11", "urllib3": "0.79"},
+    ("http_blocking", "http-blocking-asyncio-1", "httpx2"): {"playcall (asyncio)": "0.89"},
     ("realtime", "realtime-1", "websockets, json.loads"): {
-        "playcall, async iterator": "1.36",
-        "centrifuge-python": "0.60",
+        "playcall, async iterator": "2.17",
+        "centrifuge-python": "0.58",
     },
     ("realtime", "realtime-100", "websockets, json.loads"): {
-        "playcall, async iterator": "0.54",
+        "playcall, async iterator": "1.04",
         "centrifuge-python": "0.20",
     },
 }
