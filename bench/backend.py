@@ -31,8 +31,9 @@ WRITERS: Final = 8
 SOCKETS: Final = 1_000
 OPENED_AT_ONCE: Final = 100
 OPENED_A_SECOND: Final = 140
-HEARD_SECONDS: Final = 15.0
 """The server lets one user connect 150 times a second, once it has let him 400 times."""
+HEARD_SECONDS: Final = 15.0
+"""A third of the silence after which the server takes its leave."""
 RUNS: Final = 32
 MOST_ROUNDS_OF_RUNS: Final = 5
 """Each takes some seconds."""
